@@ -1,0 +1,1 @@
+"""lxcfs-exporter: the resources of every container of a host, for Prometheus."""

@@ -1,0 +1,258 @@
+"""System calls that the standard library lacks: thin ctypes wrappers named after the call.
+
+`OSError` on failure, no policy. The only place of the project that uses ctypes. Each wrapper says its manual page; constants keep the kernel's names.
+Paths are `str` or `bytes`; flags are the kernel's. Sources: man-pages section 2, include/uapi/linux/*.h.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import os
+import struct
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.syscall.restype = ctypes.c_long
+
+Path = str | bytes
+
+AT_FDCWD = -100
+AT_EMPTY_PATH = 0x1000
+AT_RECURSIVE = 0x8000
+
+# mount(2)
+MS_RDONLY = 1
+MS_NOSUID = 2
+MS_NODEV = 4
+MS_NOEXEC = 8
+MS_SYNCHRONOUS = 16
+MS_REMOUNT = 32
+MS_MANDLOCK = 64
+MS_DIRSYNC = 128
+MS_NOSYMFOLLOW = 256
+MS_NOATIME = 1024
+MS_NODIRATIME = 2048
+MS_BIND = 4096
+MS_MOVE = 8192
+MS_REC = 16384
+MS_SILENT = 32768
+MS_UNBINDABLE = 1 << 17
+MS_PRIVATE = 1 << 18
+MS_SLAVE = 1 << 19
+MS_SHARED = 1 << 20
+MS_RELATIME = 1 << 21
+MS_STRICTATIME = 1 << 24
+MS_LAZYTIME = 1 << 25
+
+# umount2(2)
+MNT_FORCE = 1
+MNT_DETACH = 2
+UMOUNT_NOFOLLOW = 8
+
+# clone(2), unshare(2), setns(2)
+CLONE_NEWTIME = 0x00000080
+CLONE_NEWNS = 0x00020000
+CLONE_NEWCGROUP = 0x02000000
+CLONE_NEWUTS = 0x04000000
+CLONE_NEWIPC = 0x08000000
+CLONE_NEWUSER = 0x10000000
+CLONE_NEWPID = 0x20000000
+CLONE_NEWNET = 0x40000000
+
+# openat2(2)
+RESOLVE_NO_XDEV = 0x01
+RESOLVE_NO_MAGICLINKS = 0x02
+RESOLVE_NO_SYMLINKS = 0x04
+RESOLVE_BENEATH = 0x08
+RESOLVE_IN_ROOT = 0x10
+
+# open_tree(2), move_mount(2), mount_setattr(2)
+OPEN_TREE_CLONE = 1
+OPEN_TREE_CLOEXEC = os.O_CLOEXEC
+MOVE_MOUNT_F_EMPTY_PATH = 0x04
+MOVE_MOUNT_T_EMPTY_PATH = 0x40
+MOUNT_ATTR_RDONLY = 0x01
+MOUNT_ATTR_NOSUID = 0x02
+MOUNT_ATTR_NODEV = 0x04
+MOUNT_ATTR_NOEXEC = 0x08
+MOUNT_ATTR__ATIME = 0x70
+MOUNT_ATTR_NOATIME = 0x10
+MOUNT_ATTR_STRICTATIME = 0x20
+MOUNT_ATTR_NODIRATIME = 0x80
+MOUNT_ATTR_NOSYMFOLLOW = 0x200000
+
+# prctl(2)
+PR_SET_PDEATHSIG = 1
+PR_SET_DUMPABLE = 4
+PR_SET_KEEPCAPS = 8
+PR_SET_NAME = 15
+PR_CAPBSET_READ = 23
+PR_CAPBSET_DROP = 24
+PR_SET_CHILD_SUBREAPER = 36
+PR_SET_NO_NEW_PRIVS = 38
+PR_CAP_AMBIENT = 47
+PR_CAP_AMBIENT_RAISE = 2
+PR_CAP_AMBIENT_CLEAR_ALL = 4
+
+# close_range(2)
+CLOSE_RANGE_CLOEXEC = 4
+
+# statfs(2)
+CGROUP_SUPER_MAGIC = 0x27E0EB
+CGROUP2_SUPER_MAGIC = 0x63677270
+PROC_SUPER_MAGIC = 0x9FA0
+FUSE_SUPER_MAGIC = 0x65735546
+TMPFS_MAGIC = 0x01021994
+
+# ioctl_nsfs(2)
+_NS_GET_TGID_FROM_PIDNS = 0x8004B707
+
+# System call numbers of the generic table (asm-generic/unistd.h): the same on all architectures for calls this new.
+_SYS_open_tree = 428
+_SYS_move_mount = 429
+_SYS_close_range = 436
+_SYS_openat2 = 437
+_SYS_mount_setattr = 442
+_SYS_PIVOT_ROOT = {"x86_64": 155, "s390x": 217, "ppc64le": 203, "armv7l": 218, "i686": 217}
+_SYS_CAPSET = {"x86_64": 126, "s390x": 185, "ppc64le": 184, "armv7l": 185, "i686": 185}
+
+
+def _check(result: int, path: Path | None = None) -> int:
+    if result < 0:
+        error = ctypes.get_errno()
+        raise OSError(error, os.strerror(error), path)
+    return result
+
+
+def _bytes(text: Path | None) -> bytes | None:
+    return None if text is None else os.fsencode(text)
+
+
+def mount(source: Path | None, target: Path, fstype: str | None, flags: int, data: Path | None = None) -> None:
+    """mount(2)."""
+    _check(
+        _libc.mount(_bytes(source), _bytes(target), _bytes(fstype), ctypes.c_ulong(flags), _bytes(data)),
+        target,
+    )
+
+
+def umount2(target: Path, flags: int = 0) -> None:
+    """umount2(2)."""
+    _check(_libc.umount2(_bytes(target), flags), target)
+
+
+def pivot_root(new_root: Path, put_old: Path) -> None:
+    """pivot_root(2)."""
+    number = _SYS_PIVOT_ROOT.get(os.uname().machine, 41)
+    _check(_libc.syscall(ctypes.c_long(number), _bytes(new_root), _bytes(put_old)), new_root)
+
+
+def open_tree(directory: int, path: Path, flags: int) -> int:
+    """open_tree(2): a descriptor of the mount at a path, a detached copy of it with OPEN_TREE_CLONE."""
+    return _check(_libc.syscall(ctypes.c_long(_SYS_open_tree), directory, _bytes(path), ctypes.c_uint(flags)), path)
+
+
+def move_mount(from_directory: int, from_path: Path, to_directory: int, to_path: Path, flags: int) -> None:
+    """move_mount(2)."""
+    _check(
+        _libc.syscall(
+            ctypes.c_long(_SYS_move_mount),
+            from_directory,
+            _bytes(from_path),
+            to_directory,
+            _bytes(to_path),
+            ctypes.c_uint(flags),
+        ),
+        to_path,
+    )
+
+
+def mount_setattr(
+    directory: int,
+    path: Path,
+    flags: int,
+    *,
+    attr_set: int = 0,
+    attr_clr: int = 0,
+    propagation: int = 0,
+    userns: int = 0,
+) -> None:
+    """mount_setattr(2)."""
+    attributes = struct.pack("=QQQQ", attr_set, attr_clr, propagation, userns)
+    _check(
+        _libc.syscall(
+            ctypes.c_long(_SYS_mount_setattr),
+            directory,
+            _bytes(path),
+            ctypes.c_uint(flags),
+            attributes,
+            ctypes.c_size_t(len(attributes)),
+        ),
+        path,
+    )
+
+
+def openat2(directory: int, path: Path, flags: int, *, mode: int = 0, resolve: int = 0) -> int:
+    """openat2(2); always close-on-exec."""
+    how = struct.pack("=QQQ", flags | os.O_CLOEXEC, mode, resolve)
+    return _check(
+        _libc.syscall(ctypes.c_long(_SYS_openat2), directory, _bytes(path), how, ctypes.c_size_t(len(how))), path
+    )
+
+
+def close_range(first: int, last: int, flags: int = 0) -> None:
+    """close_range(2)."""
+    _check(
+        _libc.syscall(ctypes.c_long(_SYS_close_range), ctypes.c_uint(first), ctypes.c_uint(last), ctypes.c_uint(flags))
+    )
+
+
+def unshare(flags: int) -> None:
+    """unshare(2)."""
+    _check(_libc.unshare(flags))
+
+
+def setns(descriptor: int, nstype: int = 0) -> None:
+    """setns(2)."""
+    _check(_libc.setns(descriptor, nstype))
+
+
+def sethostname(name: str) -> None:
+    """sethostname(2)."""
+    text = os.fsencode(name)
+    _check(_libc.sethostname(text, ctypes.c_size_t(len(text))))
+
+
+def setdomainname(name: str) -> None:
+    """setdomainname(2)."""
+    text = os.fsencode(name)
+    _check(_libc.setdomainname(text, ctypes.c_size_t(len(text))))
+
+
+def prctl(option: int, arg2: int = 0, arg3: int = 0, arg4: int = 0, arg5: int = 0) -> int:
+    """prctl(2) with integer arguments."""
+    return _check(
+        _libc.prctl(option, ctypes.c_ulong(arg2), ctypes.c_ulong(arg3), ctypes.c_ulong(arg4), ctypes.c_ulong(arg5))
+    )
+
+
+def capset(effective: int, permitted: int, inheritable: int) -> None:
+    """capset(2) of the calling thread; each argument is a mask with bit N for capability N."""
+    number = _SYS_CAPSET.get(os.uname().machine, 91)
+    header = struct.pack("=II", 0x20080522, 0)
+    low = [mask & 0xFFFFFFFF for mask in (effective, permitted, inheritable)]
+    high = [mask >> 32 for mask in (effective, permitted, inheritable)]
+    _check(_libc.syscall(ctypes.c_long(number), header, struct.pack("=6I", *low, *high)))
+
+
+def statfs_type(path: Path) -> int:
+    """`f_type` of statfs(2): which kind of file system a path is on."""
+    buffer = ctypes.create_string_buffer(256)
+    _check(_libc.statfs(_bytes(path), buffer), path)
+    return int(struct.unpack_from("@l", buffer.raw)[0])
+
+
+def pid_from_pidns(namespace: int, pid: int) -> int:
+    """ioctl_nsfs(2) NS_GET_TGID_FROM_PIDNS (Linux 6.11): our number for process `pid` of the pid namespace open at
+    `namespace`."""
+    return fcntl.ioctl(namespace, _NS_GET_TGID_FROM_PIDNS, pid)

@@ -1,0 +1,1 @@
+"""pyrun: an OCI runtime of namespaces and cgroups whose containers read a true /proc."""
