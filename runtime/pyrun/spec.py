@@ -1,0 +1,208 @@
+"""The records of an OCI bundle's config.json: what a container is asked to be, with every default filled in.
+
+Follows opencontainers/runtime-spec config.md and config-linux.md, versions 1.0 to 1.3. Names are the spec's, in snake case;
+a field that config.json leaves out is None, empty or the spec's default. Nothing here reads, checks or acts: `config.py`
+makes these records from bytes, `plan.py` makes steps of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+
+class Root(NamedTuple):
+    path: str
+    """As config.json has it: absolute, or relative to the bundle."""
+    readonly: bool = False
+
+
+class Mount(NamedTuple):
+    destination: str
+    """Absolute, in the container."""
+    type: str = ""
+    source: str = ""
+    options: tuple[str, ...] = ()
+
+
+class User(NamedTuple):
+    uid: int = 0
+    gid: int = 0
+    umask: int | None = None
+    additional_gids: tuple[int, ...] = ()
+
+
+class Capabilities(NamedTuple):
+    """Five sets of names as `CAP_KILL`."""
+
+    bounding: tuple[str, ...] = ()
+    effective: tuple[str, ...] = ()
+    inheritable: tuple[str, ...] = ()
+    permitted: tuple[str, ...] = ()
+    ambient: tuple[str, ...] = ()
+
+
+class Rlimit(NamedTuple):
+    type: str
+    """As `RLIMIT_NOFILE`."""
+    soft: int
+    hard: int
+    """2**64 - 1 is "no limit"."""
+
+
+class Process(NamedTuple):
+    cwd: str
+    args: tuple[str, ...]
+    env: tuple[str, ...] = ()
+    terminal: bool = False
+    console_size: tuple[int, int] | None = None
+    """Rows and columns."""
+    user: User = User()
+    capabilities: Capabilities | None = None
+    """None: config.json says nothing of them, and the container keeps what pyrun has."""
+    rlimits: tuple[Rlimit, ...] = ()
+    no_new_privileges: bool = False
+    oom_score_adj: int | None = None
+
+
+class Hook(NamedTuple):
+    path: str
+    args: tuple[str, ...] = ()
+    env: tuple[str, ...] = ()
+    timeout: int | None = None
+    """Seconds."""
+
+
+class Hooks(NamedTuple):
+    prestart: tuple[Hook, ...] = ()
+    create_runtime: tuple[Hook, ...] = ()
+    create_container: tuple[Hook, ...] = ()
+    start_container: tuple[Hook, ...] = ()
+    poststart: tuple[Hook, ...] = ()
+    poststop: tuple[Hook, ...] = ()
+
+
+class Namespace(NamedTuple):
+    type: str
+    """pid, network, mount, ipc, uts, cgroup or time."""
+    path: str | None = None
+
+
+class TimeOffset(NamedTuple):
+    clock: str
+    """monotonic or boottime."""
+    secs: int
+    nanosecs: int
+
+
+class Device(NamedTuple):
+    path: str
+    type: str
+    """c, b, u (as c) or p."""
+    major: int = 0
+    minor: int = 0
+    file_mode: int = 0o666
+    uid: int = 0
+    gid: int = 0
+
+
+class DeviceRule(NamedTuple):
+    allow: bool
+    type: str = "a"
+    major: int | None = None
+    """None is every number."""
+    minor: int | None = None
+    access: str = "rwm"
+
+
+class Memory(NamedTuple):
+    """Bytes; -1 is "no limit"; None is "leave alone"."""
+
+    limit: int | None = None
+    reservation: int | None = None
+    swap: int | None = None
+    """Memory plus swap."""
+    swappiness: int | None = None
+    disable_oom_killer: bool = False
+    check_before_update: bool = False
+
+
+class Cpu(NamedTuple):
+    shares: int | None = None
+    quota: int | None = None
+    """Microseconds in each `period`; -1 or 0 and below is "no limit"."""
+    period: int | None = None
+    burst: int | None = None
+    realtime_runtime: int | None = None
+    realtime_period: int | None = None
+    cpus: str = ""
+    mems: str = ""
+    idle: int | None = None
+
+
+class WeightDevice(NamedTuple):
+    major: int
+    minor: int
+    weight: int | None = None
+    leaf_weight: int | None = None
+
+
+class ThrottleDevice(NamedTuple):
+    major: int
+    minor: int
+    rate: int
+    """Bytes or operations a second."""
+
+
+class BlockIo(NamedTuple):
+    weight: int | None = None
+    leaf_weight: int | None = None
+    weight_device: tuple[WeightDevice, ...] = ()
+    throttle_read_bps: tuple[ThrottleDevice, ...] = ()
+    throttle_write_bps: tuple[ThrottleDevice, ...] = ()
+    throttle_read_iops: tuple[ThrottleDevice, ...] = ()
+    throttle_write_iops: tuple[ThrottleDevice, ...] = ()
+
+
+class HugepageLimit(NamedTuple):
+    page_size: str
+    """As the kernel's file names have it: `2MB`."""
+    limit: int
+
+
+class Resources(NamedTuple):
+    memory: Memory = Memory()
+    cpu: Cpu = Cpu()
+    block_io: BlockIo = BlockIo()
+    pids_limit: int | None = None
+    """-1 or 0 is "no limit"."""
+    hugepage_limits: tuple[HugepageLimit, ...] = ()
+    devices: tuple[DeviceRule, ...] = ()
+    unified: Mapping[str, str] = {}  # noqa: RUF012 (never changed)
+    """cgroup v2 file names to what is written into them, last of all."""
+
+
+class Linux(NamedTuple):
+    namespaces: tuple[Namespace, ...] = ()
+    time_offsets: tuple[TimeOffset, ...] = ()
+    devices: tuple[Device, ...] = ()
+    cgroups_path: str | None = None
+    resources: Resources = Resources()
+    sysctl: Mapping[str, str] = {}  # noqa: RUF012 (never changed)
+    rootfs_propagation: str | None = None
+    """shared, slave, private or unbindable, with a leading `r` for the whole tree."""
+    masked_paths: tuple[str, ...] = ()
+    readonly_paths: tuple[str, ...] = ()
+
+
+class Spec(NamedTuple):
+    oci_version: str
+    root: Root
+    process: Process | None
+    """None: such a container can be created, not started."""
+    hostname: str | None = None
+    domainname: str | None = None
+    mounts: tuple[Mount, ...] = ()
+    hooks: Hooks = Hooks()
+    annotations: Mapping[str, str] = {}  # noqa: RUF012 (never changed)
+    linux: Linux = Linux()
