@@ -1,8 +1,9 @@
 """What creating a container will do: every step, in order, as a value that can be printed before anything happens.
 
-`make` turns a Spec into a Plan and decides everything that can be decided without looking at the system; what it needs to
-know of the system is a parameter. `init.py`, `mounts.py`, `cgroups.py` and their neighbours carry the steps out and decide
-nothing. Order and defaults follow opencontainers/runtime-spec runtime.md and config-linux.md, and runc where they are silent.
+`make` turns a Spec into a Plan and decides everything that can be decided without looking at the system; what it
+needs to know of the system is a parameter. `init.py`, `mounts.py`, `cgroups.py` and their neighbours carry the
+steps out and decide nothing. Order and defaults follow opencontainers/runtime-spec runtime.md and config-linux.md,
+and runc where they are silent.
 
 Paths named `destination` or `path` are absolute and lie in the container: before Pivot they are resolved under
 `Plan.rootfs`, never out of it, and after Pivot from /. Paths named `source` are the host's.
@@ -25,7 +26,8 @@ class MountFlags(NamedTuple):
     cleared: int = 0
     """MS_* that options such as `rw` or `exec` take away from what a bind mount inherits."""
     propagation: tuple[int, ...] = ()
-    """MS_SHARED, MS_PRIVATE, MS_SLAVE or MS_UNBINDABLE, each perhaps with MS_REC: one mount(2) each, after the mount."""
+    """MS_SHARED, MS_PRIVATE, MS_SLAVE or MS_UNBINDABLE, each perhaps with MS_REC: one mount(2) each, after the
+    mount."""
     recursive_set: int = 0
     """MOUNT_ATTR_* to set on the mount and all below it (`rro`, `rnosuid` ...)."""
     recursive_clear: int = 0
@@ -44,7 +46,8 @@ class Namespaces(NamedTuple):
     """(type, path)"""
     time_offsets: tuple[TimeOffset, ...] = ()
     boot_clock_at_zero: bool = False
-    """The boot clock of the new time namespace shall read 0 when the container is created (instead of `time_offsets`)."""
+    """The boot clock of the new time namespace shall read 0 when the container is created (instead of
+    `time_offsets`)."""
 
 
 class Cgroup(NamedTuple):
@@ -64,8 +67,8 @@ class Overlay(NamedTuple):
     """Lay a throw-away upper layer over the host directory `lower`.
 
     The first Overlay of a plan has `destination` "/" and makes `Plan.rootfs`: a tmpfs is mounted on `scratch`, with
-    directories for the layers and the overlay's mount point in it. The later ones put a file system that is mounted below
-    `lower` in its place, in layers of their own on the same tmpfs.
+    directories for the layers and the overlay's mount point in it. The later ones put a file system that is mounted
+    below `lower` in its place, in layers of their own on the same tmpfs.
     """
 
     lower: str
@@ -89,7 +92,8 @@ class Mount(NamedTuple):
 
 
 class CgroupMount(NamedTuple):
-    """Show the container its own cgroups: on v2 one cgroup2 mount, on v1 and hybrid a tmpfs with one mount a hierarchy."""
+    """Show the container its own cgroups: on v2 one cgroup2 mount, on v1 and hybrid a tmpfs with one mount a
+    hierarchy."""
 
     destination: str
     flags: MountFlags = MountFlags()
@@ -144,7 +148,8 @@ class RunHooks(NamedTuple):
 
 
 class Pivot(NamedTuple):
-    """Make the rootfs the root and detach the host's tree. `propagation` is the new root's, 0 where it is left alone."""
+    """Make the rootfs the root and detach the host's tree. `propagation` is the new root's, 0 where it is left
+    alone."""
 
     propagation: int = 0
 
@@ -218,7 +223,8 @@ class SetUser(NamedTuple):
 
 
 class SetCapabilities(NamedTuple):
-    """capset(2) of the four sets, masks of 1 << number, less what the caller does not have (a warning, as the spec has it)."""
+    """capset(2) of the four sets, masks of 1 << number, less what the caller does not have (a warning, as the spec
+    has it)."""
 
     effective: int
     permitted: int

@@ -1,7 +1,7 @@
 """What an OCI `linux.resources` asks for, as files of cgroup v1 or v2 and what is written into them, in order.
 
-Follows runtime-spec config-linux.md and the kernel's admin-guide/cgroup-v1/*.rst and cgroup-v2.rst. Pure: which controller is
-on which version is a parameter, `cgroups.py` finds the directories and writes.
+Follows runtime-spec config-linux.md and the kernel's admin-guide/cgroup-v1/*.rst and cgroup-v2.rst. Pure: which
+controller is on which version is a parameter, `cgroups.py` finds the directories and writes.
 """
 
 from __future__ import annotations

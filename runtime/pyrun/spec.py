@@ -1,8 +1,8 @@
 """The records of an OCI bundle's config.json: what a container is asked to be, with every default filled in.
 
-Follows opencontainers/runtime-spec config.md and config-linux.md, versions 1.0 to 1.3. Names are the spec's, in snake case;
-a field that config.json leaves out is None, empty or the spec's default. Nothing here reads, checks or acts: `config.py`
-makes these records from bytes, `plan.py` makes steps of them.
+Follows opencontainers/runtime-spec config.md and config-linux.md, versions 1.0 to 1.3. Names are the spec's, in
+snake case; a field that config.json leaves out is None, empty or the spec's default. Nothing here reads, checks or
+acts: `config.py` makes these records from bytes, `plan.py` makes steps of them.
 """
 
 from __future__ import annotations
@@ -178,7 +178,7 @@ class Resources(NamedTuple):
     """-1 or 0 is "no limit"."""
     hugepage_limits: tuple[HugepageLimit, ...] = ()
     devices: tuple[DeviceRule, ...] = ()
-    unified: Mapping[str, str] = {}  # noqa: RUF012 (never changed)
+    unified: Mapping[str, str] = {}
     """cgroup v2 file names to what is written into them, last of all."""
 
 
@@ -188,7 +188,7 @@ class Linux(NamedTuple):
     devices: tuple[Device, ...] = ()
     cgroups_path: str | None = None
     resources: Resources = Resources()
-    sysctl: Mapping[str, str] = {}  # noqa: RUF012 (never changed)
+    sysctl: Mapping[str, str] = {}
     rootfs_propagation: str | None = None
     """shared, slave, private or unbindable, with a leading `r` for the whole tree."""
     masked_paths: tuple[str, ...] = ()
@@ -204,5 +204,5 @@ class Spec(NamedTuple):
     domainname: str | None = None
     mounts: tuple[Mount, ...] = ()
     hooks: Hooks = Hooks()
-    annotations: Mapping[str, str] = {}  # noqa: RUF012 (never changed)
+    annotations: Mapping[str, str] = {}
     linux: Linux = Linux()

@@ -1,0 +1,255 @@
+"""Containers that exist: one directory each below a state root, and what is recorded of them.
+
+    ROOT/ID/lock          held (flock) by whoever changes the container; by create for as long as it lasts
+    ROOT/ID/state.json    written by rename; missing or with pid 0 while a create goes on, or after one was killed
+    ROOT/ID/config.json   the configuration that the container was created from
+    ROOT/ID/start         a FIFO; exists from "created" until "running"
+    ROOT/ID/scratch/      a mount point for the container's own mount namespace (throw-away layers)
+
+An ID is reserved by mkdir under the root's own lock, so of two creates one wins. The status is never stored: it
+follows from the process (pid and start time, so that a reused pid is not taken for it), the FIFO and the lock.
+Knows nothing of cgroups or namespaces: whoever created them records their directories here before making them, so
+that a later delete finds them.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from lxcfs_py.errors import Conflict, NotFound, UsageError
+
+_ID_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+-.")
+_ID_LONGEST = 255
+
+
+class State(NamedTuple):
+    """What is recorded of a container; paths absolute and of the host."""
+
+    id: str
+    bundle: str
+    rootfs: str
+    oci_version: str
+    created: str
+    """RFC 3339, UTC, nanoseconds."""
+    pid: int = 0
+    """Init's; 0 while there is none."""
+    start_time: int = 0
+    """Field 22 of /proc/PID/stat: clock ticks after boot."""
+    cgroups: tuple[str, ...] = ()
+    """Directories to remove with the container, one a hierarchy."""
+    hooks: tuple[str, ...] = ()
+    """Kinds of hooks that config.json has, as it names them."""
+    annotations: Mapping[str, str] = {}
+
+
+class Process(NamedTuple):
+    """What /proc/PID/stat says of a process."""
+
+    state: str
+    start_time: int
+
+
+def process(pid: int, proc: str = "/proc") -> Process | None:
+    """A process, None if there is none of that number."""
+    try:
+        with open(f"{proc}/{pid}/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return Process(fields[0].decode(), int(fields[19]))
+
+
+class Entry:
+    """One container's directory. A context manager: leaving it gives the lock back."""
+
+    def __init__(self, root: str, container_id: str, lock: int | None = None) -> None:
+        self.id = container_id
+        self.directory = os.path.join(root, container_id)
+        self._lock = lock
+
+    def __enter__(self) -> Entry:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.unlock()
+
+    @property
+    def config(self) -> str:
+        return os.path.join(self.directory, "config.json")
+
+    @property
+    def start(self) -> str:
+        """The FIFO that a created container waits on."""
+        return os.path.join(self.directory, "start")
+
+    @property
+    def scratch(self) -> str:
+        return os.path.join(self.directory, "scratch")
+
+    def lock(self) -> None:
+        """Wait for the lock and take it; NotFound if the container went meanwhile."""
+        try:
+            descriptor = os.open(os.path.join(self.directory, "lock"), os.O_RDWR | os.O_CLOEXEC)
+        except (FileNotFoundError, NotADirectoryError):
+            raise _missing(self.id) from None
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if os.fstat(descriptor).st_nlink == 0:
+            os.close(descriptor)
+            raise _missing(self.id)
+        self._lock = descriptor
+
+    def unlock(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def locked(self) -> bool:
+        """Whether anybody, this object too, holds the lock now."""
+        if self._lock is not None:
+            return True
+        try:
+            descriptor = os.open(os.path.join(self.directory, "lock"), os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
+
+    def save(self, state: State) -> None:
+        """Record `state` in place of what was there, at once for every reader."""
+        import json
+
+        write(os.path.join(self.directory, "state.json"), json.dumps(state._asdict()).encode())
+
+    def load(self) -> State | None:
+        """What was recorded, None where a create has not come to it."""
+        import json
+
+        try:
+            with open(os.path.join(self.directory, "state.json"), "rb") as file:
+                fields = json.load(file)
+        except FileNotFoundError:
+            return None
+        return State(**fields | {"cgroups": tuple(fields["cgroups"]), "hooks": tuple(fields["hooks"])})
+
+    def status(self, state: State | None) -> str:
+        """creating, created, running or stopped (a zombie has stopped, a create that was killed too)."""
+        if state is None or not state.pid:
+            return "creating" if self.locked() else "stopped"
+        found = process(state.pid)
+        if found is None or found.start_time != state.start_time or found.state in "ZX":
+            return "stopped"
+        return "created" if os.path.exists(self.start) else "running"
+
+    def remove(self) -> None:
+        """Take the directory away; the ID is free at once. Does not follow mounts or links."""
+        gone = os.path.join(os.path.dirname(self.directory), f".gone-{os.getpid()}-{self.id}"[:255])
+        try:
+            os.rename(self.directory, gone)
+        except FileNotFoundError:
+            return
+        _remove_tree(gone)
+
+
+class Store:
+    """The state root; made when the first container is."""
+
+    def __init__(self, root: str) -> None:
+        self.root = os.path.abspath(root)
+
+    def reserve(self, container_id: str) -> Entry:
+        """A new entry whose lock the caller holds; Conflict if the ID is taken.
+
+        A reservation whose maker was killed before it recorded anything is taken over.
+        """
+        check_id(container_id)
+        os.makedirs(self.root, mode=0o700, exist_ok=True)
+        entry = Entry(self.root, container_id)
+        with _Locked(os.path.join(self.root, ".lock")):
+            try:
+                os.mkdir(entry.directory, 0o700)
+            except FileExistsError:
+                if entry.locked() or entry.load() is not None:
+                    raise Conflict(
+                        f'container "{container_id}" exists already',
+                        f"choose another name, or remove it: pyrun delete --force {container_id}",
+                    ) from None
+                entry.remove()
+                os.mkdir(entry.directory, 0o700)
+            os.close(os.open(os.path.join(entry.directory, "lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+            entry.lock()
+        return entry
+
+    def find(self, container_id: str) -> Entry:
+        """The entry of a container that exists, its lock not taken."""
+        check_id(container_id)
+        entry = Entry(self.root, container_id)
+        if not os.path.isdir(entry.directory):
+            raise _missing(container_id)
+        return entry
+
+    def ids(self) -> list[str]:
+        """The IDs of all containers, in order."""
+        try:
+            names = os.listdir(self.root)
+        except FileNotFoundError:
+            return []
+        return sorted(name for name in names if not name.startswith("."))
+
+
+class _Locked:
+    """A file's exclusive lock for the length of a `with`."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        self._descriptor = os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._descriptor)
+
+
+def check_id(container_id: str) -> None:
+    """UsageError unless it is a name as runc takes them."""
+    if (
+        not container_id
+        or len(container_id) > _ID_LONGEST
+        or container_id.startswith(".")
+        or ".." in container_id
+        or not _ID_LETTERS.issuperset(container_id)
+    ):
+        raise UsageError(
+            f'"{container_id[:80]}" is not a container ID',
+            "letters, digits and _ + - . , not with a dot first and no two dots together",
+        )
+
+
+def write(path: str, text: bytes) -> None:
+    """A file's whole content, by rename: a reader sees the old or the new one."""
+    fresh = f"{path}.{os.getpid()}"
+    with open(fresh, "wb") as file:
+        file.write(text)
+    os.rename(fresh, path)
+
+
+def _missing(container_id: str) -> NotFound:
+    return NotFound(f"container does not exist: {container_id}", "pyrun list shows those that do")
+
+
+def _remove_tree(path: str) -> None:
+    with os.scandir(path) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                _remove_tree(entry.path)
+            else:
+                os.unlink(entry.path)
+    os.rmdir(path)
