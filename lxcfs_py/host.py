@@ -84,6 +84,19 @@ class Host:
         finally:
             os.close(descriptor)
 
+    def folders(self, path: str) -> list[str]:
+        """The names of the directories in a directory, no symbolic links; cheap where there are none."""
+        descriptor = self.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            if os.fstat(descriptor).st_nlink == 2:
+                return []
+            with os.scandir(descriptor) as entries:
+                return [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+        except OSError as error:
+            raise _named(error, path) from None
+        finally:
+            os.close(descriptor)
+
     def link(self, path: str) -> str:
         """The target of a symbolic link."""
         try:

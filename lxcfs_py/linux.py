@@ -1,7 +1,8 @@
 """System calls that the standard library lacks: thin ctypes wrappers named after the call.
 
-`OSError` on failure, no policy. The only place of the project that uses ctypes. Each wrapper says its manual page; constants keep the kernel's names.
-Paths are `str` or `bytes`; flags are the kernel's. Sources: man-pages section 2, include/uapi/linux/*.h.
+`OSError` on failure, no policy. The only place of the project that uses ctypes. Each wrapper says its manual page;
+constants keep the kernel's names. Paths are `str` or `bytes`; flags are the kernel's. Sources: man-pages section 2,
+include/uapi/linux/*.h.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ Nothing here does I/O and nothing here knows how a file is shown.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
@@ -19,6 +19,8 @@ class Part(Enum):
     """What can be read of a cgroup; a reader names the parts that it needs and pays for no other."""
 
     MEMORY = "memory"
+    EVENTS = "events"
+    """Peak, failures and OOM kills of MEMORY."""
     SWAP = "swap"
     CPU = "cpu"
     IO = "io"
@@ -71,6 +73,10 @@ class Quota:
     quota: int
     period: int
 
+    def ratio(self) -> float:
+        """In CPUs."""
+        return self.quota / self.period
+
     @property
     def cpus(self) -> int:
         """How many CPUs a program should size itself for: the ratio rounded up, at least 1."""
@@ -94,9 +100,10 @@ class CpuTime:
 class Cpu:
     """CPU controllers: time, bandwidth and set."""
 
-    usage: int
+    usage: int | None
+    """None where no controller accounts the container's time apart (it is in the root of that hierarchy)."""
     time: CpuTime
-    """The total; `time.used` may differ from `usage` by what the kernel rounds."""
+    """The total; `time.used` may differ from `usage` by what the kernel rounds; zero where `usage` is None."""
     per_cpu: Mapping[int, CpuTime] | None
     """By physical CPU (v1 cpuacct.usage_all); None where the kernel accounts only the total (v2)."""
     quota: Quota | None
@@ -215,3 +222,8 @@ class Snapshot:
     load: Load | None = None
     clocks: Mapping[int, CpuClock] | None = None
     """What /proc/stat shows by physical CPU: never less than what an earlier snapshot had; see views/cputime.py."""
+
+
+def least(limits: Iterable[int | None]) -> int | None:
+    """The limit that binds: the least, None where none limits."""
+    return min((limit for limit in limits if limit is not None), default=None)

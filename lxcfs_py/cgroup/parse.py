@@ -1,0 +1,218 @@
+"""Text of cgroup and procfs files -> values, without I/O.
+
+Forms: Documentation/admin-guide/cgroup-v2.rst ("Interface Files"), cgroup-v1/*.rst, accounting/psi.rst,
+proc_pid_mountinfo(5), proc_pid_cgroup(5). `path` is only for the error. Every parser raises `errors.ParseError` and
+nothing else; unknown keys, fields and lines that a newer kernel may add are kept or passed over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import NamedTuple
+
+from lxcfs_py.cgroup.model import CpuTime, Io, Pressure, Stall
+from lxcfs_py.errors import ParseError
+
+_UNITS = {"": 1, "B": 1, "KB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30, "TB": 1 << 40}
+
+
+class MountInfo(NamedTuple):
+    """The fields of one mountinfo line that tell of a file system: octal escapes undone."""
+
+    root: str
+    mount_point: str
+    fstype: str
+    options: frozenset[str]
+    """Of the superblock."""
+
+
+def number(text: bytes, path: str) -> int | None:
+    """One integer; None for "max"."""
+    text = text.strip()
+    if text == b"max":
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        raise ParseError(path, None, f'"{_shown(text)}" is not a number') from None
+
+
+def flat_keyed(text: bytes, path: str) -> dict[str, int]:
+    """Lines of `KEY VALUE`: memory.stat, cpu.stat, memory.events."""
+    words = text.decode("ascii", "replace").split()
+    try:
+        return dict(zip(words[::2], map(int, words[1::2]), strict=True))
+    except ValueError:
+        raise _flat_fault(text, path) from None
+
+
+def _flat_fault(text: bytes, path: str) -> ParseError:
+    for index, line in enumerate(text.splitlines(), 1):
+        words = line.split()
+        if words and (len(words) != 2 or not words[1].lstrip(b"-").isdigit()):
+            return ParseError(path, index, f'"{_shown(line)}" is not a key and a number')
+    return ParseError(path, None, "not lines of a key and a number")
+
+
+def nested_keyed(text: bytes) -> dict[str, dict[str, int]]:
+    """Lines of `NAME KEY=VALUE ...`: io.stat; values that are not numbers are left out."""
+    found: dict[str, dict[str, int]] = {}
+    for line in text.decode("ascii", "replace").splitlines():
+        name, _, rest = line.partition(" ")
+        if name:
+            found[name] = dict(_pairs(rest.split()))
+    return found
+
+
+def _pairs(words: Iterable[str]) -> Iterable[tuple[str, int]]:
+    for word in words:
+        key, _, value = word.partition("=")
+        if value.isascii() and value.isdigit():
+            yield key, int(value)
+
+
+def io_stat(text: bytes) -> dict[str, Io]:
+    """v2 io.stat by device number, "8:0"; devices without numbers (dead ones that print nothing) are left out."""
+    wanted = ("rbytes", "wbytes", "rios", "wios", "dbytes", "dios")
+    return {
+        device: Io(*(values.get(key, 0) for key in wanted))
+        for device, values in nested_keyed(text).items()
+        if values and ":" in device
+    }
+
+
+def blkio(text: bytes, path: str) -> dict[str, dict[str, int]]:
+    """v1 blkio files of lines `MAJ:MIN OPERATION VALUE`: by device, then operation; no `Total`s."""
+    found: dict[str, dict[str, int]] = {}
+    for index, line in enumerate(text.decode("ascii", "replace").splitlines(), 1):
+        words = line.split()
+        if not words or words[0] == "Total":
+            continue
+        if len(words) != 3 or not words[2].isdigit():
+            raise ParseError(path, index, f'"{line[:80]}" is not a device, an operation and a number')
+        found.setdefault(words[0], {})[words[1]] = int(words[2])
+    return found
+
+
+def usage_all(text: bytes, path: str) -> dict[int, CpuTime]:
+    """v1 cpuacct.usage_all: nanoseconds of user and system by CPU, given as microseconds."""
+    found = {}
+    for index, line in enumerate(text.splitlines()[1:], 2):
+        try:
+            cpu, user, system = map(int, line.split())
+        except ValueError:
+            raise ParseError(path, index, f'"{_shown(line)}" is not a CPU and two times') from None
+        found[cpu] = CpuTime(user=user // 1000, system=system // 1000)
+    return found
+
+
+@lru_cache(maxsize=256)
+def _cpu_list(text: str) -> tuple[int, ...]:
+    cpus: set[int] = set()
+    for piece in text.split(","):
+        first, dash, last = piece.partition("-")
+        last = last.partition(":")[0]
+        low, high = int(first), int(last) if dash else int(first)
+        if not 0 <= low <= high < 1 << 16:
+            raise ValueError(piece)
+        cpus.update(range(low, high + 1))
+    return tuple(sorted(cpus))
+
+
+def cpu_list(text: str | bytes, path: str = "CPU list") -> tuple[int, ...]:
+    """`0-2,5` -> (0, 1, 2, 5), ascending; an empty list is no CPU (cpuset(7), "List format")."""
+    words = (text.decode("ascii", "replace") if isinstance(text, bytes) else text).strip()
+    if not words:
+        return ()
+    try:
+        return _cpu_list(words)
+    except ValueError:
+        raise ParseError(path, None, f'"{words[:80]}" is not a list of CPUs') from None
+
+
+@lru_cache(maxsize=256)
+def format_cpu_list(cpus: tuple[int, ...]) -> str:
+    """(0, 1, 2, 5) -> `0-2,5`, as the kernel prints it; `cpus` ascending."""
+    runs: list[list[int]] = []
+    for cpu in cpus:
+        if runs and cpu == runs[-1][1] + 1:
+            runs[-1][1] = cpu
+        else:
+            runs.append([cpu, cpu])
+    return ",".join(str(low) if low == high else f"{low}-{high}" for low, high in runs)
+
+
+def pressure(text: bytes, path: str) -> Pressure:
+    """A pressure file: `some avg10=0.00 avg60=0.00 avg300=0.00 total=0` and `full ...`, either may be missing."""
+    stalls: dict[str, Stall] = {}
+    for index, line in enumerate(text.decode("ascii", "replace").splitlines(), 1):
+        kind, *words = line.split()
+        try:
+            values = dict(word.split("=", 1) for word in words)
+            stalls[kind] = Stall(
+                float(values["avg10"]), float(values["avg60"]), float(values["avg300"]), int(values["total"])
+            )
+        except (ValueError, KeyError):
+            raise ParseError(path, index, f'"{line[:80]}" is not a line of a pressure file') from None
+    return Pressure(stalls.get("some"), stalls.get("full"))
+
+
+def page_size(name: str) -> int | None:
+    """`2MB` of hugetlb.2MB.max -> 2097152; None where the name is none."""
+    digits = name.rstrip("BKMGT")
+    unit = _UNITS.get(name[len(digits) :])
+    return int(digits) * unit if unit and digits.isascii() and digits.isdigit() else None
+
+
+def mountinfo(text: bytes, path: str = "/proc/self/mountinfo") -> list[MountInfo]:
+    """All mounts, in the kernel's order: later ones lie over earlier ones at the same place."""
+    mounts = []
+    for index, line in enumerate(text.decode("utf-8", "surrogateescape").splitlines(), 1):
+        before, separator, after = line.partition(" - ")
+        fields, tail = before.split(" "), after.split(" ")
+        if not separator or len(fields) < 6 or len(tail) < 3:
+            raise ParseError(path, index, "not a line of mountinfo")
+        mounts.append(MountInfo(_unescaped(fields[3]), _unescaped(fields[4]), tail[0], frozenset(tail[2].split(","))))
+    return mounts
+
+
+def _unescaped(field: str) -> str:
+    if "\\" not in field:
+        return field
+    for escape, plain in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
+        field = field.replace(escape, plain)
+    return field
+
+
+def cgroup_paths(text: bytes, path: str) -> dict[str, str]:
+    """/proc/PID/cgroup: path by controller; "" is the v2 hierarchy, `name=systemd` one without controllers."""
+    found: dict[str, str] = {}
+    for index, line in enumerate(text.decode("utf-8", "surrogateescape").splitlines(), 1):
+        fields = line.split(":", 2)
+        if len(fields) != 3:
+            raise ParseError(path, index, f'"{line[:80]}" is not a line of a cgroup file')
+        for controller in fields[1].split(","):
+            found[controller] = fields[2].removesuffix(" (deleted)")
+    return found
+
+
+def controllers(text: bytes) -> frozenset[str]:
+    """v2 cgroup.controllers."""
+    return frozenset(text.decode("ascii", "replace").split())
+
+
+def process_stat(text: bytes, path: str) -> Mapping[str, int | str]:
+    """/proc/PID/stat: `state` (one letter), `ppid`, and `starttime` in ticks since the host's boot.
+
+    The command name stands in brackets and may hold blanks and brackets itself: the last bracket ends it.
+    """
+    words = text.rpartition(b")")[2].split()
+    try:
+        return {"state": words[0].decode("ascii"), "ppid": int(words[1]), "starttime": int(words[19])}
+    except (ValueError, IndexError, UnicodeDecodeError):
+        raise ParseError(path, None, "not a process's stat") from None
+
+
+def _shown(text: bytes) -> str:
+    return text[:80].decode("utf-8", "backslashreplace")

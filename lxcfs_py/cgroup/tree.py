@@ -1,0 +1,201 @@
+"""One container's cgroup, whichever hierarchies it is in -> Snapshot.
+
+A container has a path in each hierarchy, and they may differ: it can be in the root of one (nothing is accounted or
+limited apart there) and deep in another. This module picks, part by part, the hierarchy that has the controller and
+lets `v1` or `v2` read it. It reads what it is asked for and nothing of any other container.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from lxcfs_py.cgroup import hierarchy, parse, tasks, v1, v2
+from lxcfs_py.cgroup.hierarchy import Hierarchies, Mount
+from lxcfs_py.cgroup.model import (
+    Cpu,
+    Hugetlb,
+    Io,
+    Machine,
+    Memory,
+    Part,
+    Pids,
+    Pressure,
+    Snapshot,
+    Swap,
+    Tasks,
+)
+from lxcfs_py.host import Host
+
+_MEMORY = frozenset((Part.MEMORY, Part.SWAP, Part.EVENTS))
+_NAMING = ("memory", "cpu", "cpuacct", "pids", "blkio", "io", "")
+"""Whose path names a container, in this order: the first that is not the root."""
+
+
+class Cgroup(NamedTuple):
+    """A container's place in every hierarchy."""
+
+    hierarchies: Hierarchies
+    paths: Mapping[str, str]
+    """By v1 controller; "" for v2."""
+
+    @property
+    def path(self) -> str:
+        """The path that a person would call it by."""
+        for controller in _NAMING:
+            path = self.paths.get(controller, "/")
+            if path != "/":
+                return path
+        return "/"
+
+    @property
+    def key(self) -> str:
+        """A name for this place, fit for a file: escaped, never empty, at most 200 characters and distinct."""
+        return escaped(self.path)
+
+    def mount(self, controller: str) -> Mount | None:
+        """The hierarchy that has a controller; "" is v2 itself."""
+        return self.hierarchies.unified if controller == "" else self.hierarchies.of(controller)
+
+    def ancestry(self, controller: str) -> tuple[Mount | None, tuple[str, ...]]:
+        """The hierarchy of a controller, and the directories there of this cgroup and its ancestors, itself first.
+
+        No directory where the cgroup is the root of that hierarchy or no hierarchy has the controller.
+        """
+        mount = self.mount(controller)
+        if mount is None:
+            return None, ()
+        path = self.paths.get(controller if mount.version == 1 else "")
+        return mount, hierarchy.ancestry(mount, path) if path is not None else ()
+
+    def directory(self, controller: str) -> str | None:
+        """Its directory in the hierarchy of a controller, relative to the Host's root; None for the root cgroup."""
+        directories = self.ancestry(controller)[1]
+        return directories[0] if directories else None
+
+    def read(self, host: Host, parts: frozenset[Part], machine: Machine, *, level: int = -1) -> Snapshot:
+        """What the parts say now; OSError where the cgroup is gone, ParseError where the kernel says nonsense.
+
+        `level` is for Part.TASKS, see `tasks.read`.
+        """
+        memory, swap = _memory(self, host, parts) if parts & _MEMORY else (None, None)
+        return Snapshot(
+            machine=machine,
+            path=self.path,
+            memory=memory,
+            swap=swap,
+            cpu=_cpu(self, host) if Part.CPU in parts else None,
+            io=_io(self, host) if Part.IO in parts else None,
+            pids=_pids(self, host) if Part.PIDS in parts else None,
+            pressure=_pressure(self, host) if Part.PRESSURE in parts else None,
+            hugetlb=_hugetlb(self, host) if Part.HUGETLB in parts else None,
+            tasks=_tasks(self, host, level) if Part.TASKS in parts else None,
+        )
+
+
+def of(host: Host, hierarchies: Hierarchies, pid: int | str) -> Cgroup:
+    """The cgroup of a process; OSError where it is gone."""
+    return Cgroup(hierarchies, hierarchy.paths(host, pid))
+
+
+def at(hierarchies: Hierarchies, path: str) -> Cgroup:
+    """The cgroup of one path in every hierarchy."""
+    return Cgroup(hierarchies, {name: path for mount in hierarchies.mounts for name in (*mount.controllers, "")})
+
+
+def escaped(path: str) -> str:
+    """A cgroup path as one file name: `/a/b` -> `a-b`, in systemd's way: `-`, a leading dot and odd bytes as `\\xNN`.
+
+    What would be longer than 200 characters ends in a hash instead, so that different paths have different names.
+    """
+    plain = path.strip("/")
+    if not plain:
+        return "-"
+    out = []
+    for index, byte in enumerate(os.fsencode(plain)):
+        char = chr(byte)
+        if char == "/":
+            out.append("-")
+        elif (char.isalnum() and byte < 128) or char in ":_" or (char == "." and index):
+            out.append(char)
+        else:
+            out.append(f"\\x{byte:02x}")
+    name = "".join(out)
+    if len(name) <= 200:
+        return name
+    from hashlib import blake2b
+
+    return f"{name[:160]}-{blake2b(os.fsencode(plain), digest_size=16).hexdigest()}"
+
+
+def machine(host: Host, boot_now: int | None = None) -> Machine:
+    """What all containers share; `boot_now` in microseconds stands in for the clock (of a captured machine)."""
+    cpus = "sys/devices/system/cpu"
+    ratio = "proc/sys/vm/overcommit_ratio"
+    return Machine(
+        online=parse.cpu_list(host.pread(f"{cpus}/online"), f"{cpus}/online"),
+        possible=parse.cpu_list(host.pread(f"{cpus}/possible"), f"{cpus}/possible"),
+        ticks=os.sysconf("SC_CLK_TCK"),
+        page_size=os.sysconf("SC_PAGE_SIZE"),
+        overcommit_ratio=parse.number(host.pread(ratio), ratio) or 0,
+        boot_now=time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000 if boot_now is None else boot_now,
+    )
+
+
+def _memory(cgroup: Cgroup, host: Host, parts: frozenset[Part]) -> tuple[Memory | None, Swap | None]:
+    mount, directories = cgroup.ancestry("memory")
+    if mount is None or not directories:
+        return None, None
+    events = Part.EVENTS in parts
+    if mount.version == 1:
+        return v1.memory(host, directories, events=events)
+    memory = v2.memory(host, directories, events=events)
+    return memory, v2.swap(host, directories) if Part.SWAP in parts else None
+
+
+def _cpu(cgroup: Cgroup, host: Host) -> Cpu | None:
+    mount, directories = cgroup.ancestry("cpu")
+    cpuset = cgroup.directory("cpuset")
+    if mount is not None and mount.version == 2:
+        return v2.cpu(host, directories, cpuset=True) if directories else None
+    cpuacct = cgroup.directory("cpuacct")
+    if not directories and cpuset is None and cpuacct is None:
+        return None
+    return v1.cpu(host, cpuacct, directories, cpuset)
+
+
+def _io(cgroup: Cgroup, host: Host) -> Mapping[str, Io] | None:
+    own = cgroup.directory("blkio")
+    if own is not None:
+        return v1.io(host, own)
+    mount, directories = cgroup.ancestry("io")
+    return v2.io(host, directories) if mount is not None and directories else None
+
+
+def _pids(cgroup: Cgroup, host: Host) -> Pids | None:
+    mount, directories = cgroup.ancestry("pids")
+    if mount is None or not directories:
+        return None
+    return v1.pids(host, directories) if mount.version == 1 else v2.pids(host, directories)
+
+
+def _pressure(cgroup: Cgroup, host: Host) -> Mapping[str, Pressure] | None:
+    own = cgroup.directory("")
+    return v2.pressure(host, own) if own is not None else None
+
+
+def _hugetlb(cgroup: Cgroup, host: Host) -> Mapping[int, Hugetlb] | None:
+    mount, directories = cgroup.ancestry("hugetlb")
+    if mount is None or not directories:
+        return None
+    return v1.hugetlb(host, directories) if mount.version == 1 else v2.hugetlb(host, directories)
+
+
+def _tasks(cgroup: Cgroup, host: Host, level: int) -> Tasks | None:
+    for controller in _NAMING:
+        mount, directories = cgroup.ancestry(controller)
+        if mount is not None and directories:
+            return tasks.read(host, directories[0], version=mount.version, level=level)
+    return None

@@ -1,0 +1,162 @@
+"""Files of a cgroup v1 controller -> model (Documentation/admin-guide/cgroup-v1/*.rst).
+
+Each function takes the directories of a cgroup and its ancestors in that controller's hierarchy, itself first. A file
+that is missing raises FileNotFoundError, which means that the cgroup is gone, or that the kernel was built without that
+part (swap accounting). v1's huge "unlimited" numbers become None here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lxcfs_py.cgroup import parse
+from lxcfs_py.cgroup.model import Cpu, CpuTime, Hugetlb, Io, Memory, Pids, Quota, Swap, least
+from lxcfs_py.host import Host
+
+_UNLIMITED = 1 << 62
+"""The kernel's own is LONG_MAX rounded down to a page, which differs with the page size."""
+
+_STAT = {
+    "total_rss": "anon",
+    "total_cache": "file",
+    "total_rss_huge": "anon_thp",
+    "total_mapped_file": "file_mapped",
+    "total_dirty": "file_dirty",
+    "total_writeback": "file_writeback",
+}
+"""Keys of v1's memory.stat whose v2 name is not just v1's without `total_`."""
+
+_Directories = Sequence[str]
+
+
+def memory(host: Host, directories: _Directories, *, events: bool) -> tuple[Memory, Swap | None]:
+    """Memory and swap; `events` reads the counters that only the exporter needs."""
+    own = directories[0]
+    path = f"{own}/memory.stat"
+    raw = parse.flat_keyed(host.pread(path), path)
+    stat = {_STAT.get(key) or key[6:]: value for key, value in raw.items() if key.startswith("total_")}
+    limit = _limit(raw.get("hierarchical_memory_limit"))
+    usage = _number(host, f"{own}/memory.usage_in_bytes") or 0
+    peak = failures = oom_kills = None
+    if events:
+        peak = _number(host, f"{own}/memory.max_usage_in_bytes")
+        failures = _number(host, f"{own}/memory.failcnt")
+        control = f"{own}/memory.oom_control"
+        oom_kills = parse.flat_keyed(host.pread(control), control).get("oom_kill")
+    swap = None
+    if "hierarchical_memsw_limit" in raw:
+        both = _limit(raw["hierarchical_memsw_limit"])
+        swap = Swap(stat.get("swap", 0), None if both is None or limit is None else max(0, both - limit))
+    return Memory(usage, limit, stat, peak, failures, oom_kills), swap
+
+
+def cpu_time(host: Host, own: str) -> tuple[int, CpuTime, dict[int, CpuTime] | None]:
+    """cpuacct: usage, its parts, and the parts by CPU where the kernel has cpuacct.usage_all (Linux 4.13)."""
+    usage = (_number(host, f"{own}/cpuacct.usage") or 0) // 1000
+    path = f"{own}/cpuacct.usage_all"
+    try:
+        per_cpu = parse.usage_all(host.pread(path), path)
+    except FileNotFoundError:
+        return usage, CpuTime(user=usage), None
+    user = sum(time.user for time in per_cpu.values())
+    system = sum(time.system for time in per_cpu.values())
+    return usage, CpuTime(user=user, system=system), per_cpu
+
+
+def quota(host: Host, directories: _Directories) -> Quota | None:
+    """cpu: the least cfs quota of all ancestors."""
+    found = []
+    for directory in directories:
+        limit = _number(host, f"{directory}/cpu.cfs_quota_us")
+        if limit is not None and limit > 0:
+            found.append(Quota(limit, _number(host, f"{directory}/cpu.cfs_period_us") or 100_000))
+    return min(found, key=Quota.ratio, default=None)
+
+
+def bandwidth(host: Host, own: str) -> dict[str, int | None]:
+    """cpu: the fields of Cpu that tell of throttling and of the share."""
+    path = f"{own}/cpu.stat"
+    stat = parse.flat_keyed(host.pread(path), path)
+    throttled = stat.get("throttled_time")
+    return {
+        "periods": stat.get("nr_periods"),
+        "throttled_periods": stat.get("nr_throttled"),
+        "throttled": None if throttled is None else throttled // 1000,
+        "shares": _number(host, f"{own}/cpu.shares"),
+    }
+
+
+def cpu(host: Host, cpuacct: str | None, cpu_directories: _Directories, cpuset: str | None) -> Cpu:
+    """CPU time, bandwidth and set; each of the three may be in the root of its hierarchy (None or empty)."""
+    usage, time, per_cpu = cpu_time(host, cpuacct) if cpuacct is not None else (None, CpuTime(), None)
+    limits = bandwidth(host, cpu_directories[0]) if cpu_directories else {}
+    cpus = effective_cpus(host, cpuset) if cpuset is not None else None
+    return Cpu(usage, time, per_cpu, quota(host, cpu_directories), cpus, **limits)
+
+
+def effective_cpus(host: Host, own: str) -> tuple[int, ...] | None:
+    """cpuset: what the cgroup may really use; None before Linux 3.17, which has no such file."""
+    path = f"{own}/cpuset.effective_cpus"
+    try:
+        return parse.cpu_list(host.pread(path), path) or None
+    except FileNotFoundError:
+        return None
+
+
+def io(host: Host, own: str) -> dict[str, Io]:
+    """blkio: the throttling layer sees every request; where BFQ has more (it counts from its own start), BFQ's."""
+    found: dict[str, Io] = {}
+    for policy in ("throttle", "bfq"):
+        try:
+            size, count = (_operations(host, f"{own}/blkio.{policy}.io_{what}_recursive") for what in _BLKIO)
+        except FileNotFoundError:
+            continue
+        for device in size:
+            mine = _io(size[device], count.get(device, {}))
+            known = found.get(device)
+            if known is None or mine.rbytes + mine.wbytes > known.rbytes + known.wbytes:
+                found[device] = mine
+    return found
+
+
+_BLKIO = ("service_bytes", "serviced")
+
+
+def _operations(host: Host, path: str) -> dict[str, dict[str, int]]:
+    return parse.blkio(host.pread(path), path)
+
+
+def _io(size: dict[str, int], count: dict[str, int]) -> Io:
+    return Io(
+        rbytes=size.get("Read", 0),
+        wbytes=size.get("Write", 0),
+        rios=count.get("Read", 0),
+        wios=count.get("Write", 0),
+        dbytes=size.get("Discard", 0),
+        dios=count.get("Discard", 0),
+    )
+
+
+def pids(host: Host, directories: _Directories) -> Pids:
+    """pids: tasks now, and the least limit of all ancestors."""
+    limits = [_number(host, f"{directory}/pids.max") for directory in directories]
+    return Pids(_number(host, f"{directories[0]}/pids.current") or 0, least(limits))
+
+
+def hugetlb(host: Host, directories: _Directories) -> dict[int, Hugetlb]:
+    """hugetlb: usage and least limit by page size."""
+    found = {}
+    for name in host.names(directories[0]):
+        size = parse.page_size(name[8:-15]) if name.endswith(".usage_in_bytes") and "rsvd" not in name else None
+        if size is not None:
+            limits = [_limit(_number(host, f"{each}/hugetlb.{name[8:-15]}.limit_in_bytes")) for each in directories]
+            found[size] = Hugetlb(_number(host, f"{directories[0]}/{name}") or 0, least(limits))
+    return found
+
+
+def _number(host: Host, path: str) -> int | None:
+    return parse.number(host.pread(path), path)
+
+
+def _limit(value: int | None) -> int | None:
+    return None if value is None or value >= _UNLIMITED else value
