@@ -1,0 +1,137 @@
+"""The daemons that are measured and compared, each on a mount and in a cgroup of its own; that counts its CPU time.
+
+A daemon here is a program in the foreground that makes a mount at a directory and goes on SIGTERM. That the mount is
+there is learnt from the kernel (poll on /proc/self/mountinfo, proc(5)), not by waiting and seeing.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from lxcfs_py import linux
+from lxcfs_py.errors import NotFound, Unsupported
+from tests.bench import cgroups
+
+START_SECONDS = 20
+STOP_SECONDS = 20
+
+
+@dataclass(frozen=True)
+class Daemon:
+    name: str
+    process: subprocess.Popen[bytes]
+    mount: Path
+    group: cgroups.Group
+    log: Path
+
+    def pin(self, cpus: Iterable[int]) -> None:
+        """Every thread of every process of the daemon, and all that they start later."""
+        wanted = set(cpus)
+        for pid in (self.group.directories[-1] / "cgroup.procs").read_text().split():
+            for thread in os.listdir(f"/proc/{pid}/task"):
+                os.sched_setaffinity(int(thread), wanted)
+
+    def cpu_time(self) -> float:
+        """Of all its processes, those that ended too; seconds."""
+        return self.group.cpu_time()
+
+
+def debian(mount: Path, run: Path) -> list[str]:
+    """Debian's C lxcfs with all that it can do switched on, so that both do the same work."""
+    return ["lxcfs", "-f", "--enable-loadavg", "--enable-cfs", "-p", f"{run}/lxcfs.pid", f"{mount}"]
+
+
+def ours(mount: Path, run: Path) -> list[str]:
+    """lxcfs-py as `make setup` installs it."""
+    return [str(Path(sys.executable).with_name("lxcfs-py")), "serve", f"{mount}", "--run-dir", f"{run}"]
+
+
+def fusepy(mount: Path, run: Path) -> list[str]:
+    """lxcfs-py over libfuse 2."""
+    return [*ours(mount, run), "--transport", "fusepy"]
+
+
+COMMANDS = {"lxcfs": debian, "lxcfs-py": ours, "lxcfs-py (fusepy)": fusepy}
+
+
+def debian_version() -> str:
+    """As "5.0.3"."""
+    if shutil.which("lxcfs") is None:
+        raise NotFound("lxcfs is not installed", "apt-get install lxcfs")
+    return (
+        subprocess.run(["lxcfs", "--version"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=True)
+        .stdout.strip()
+        .strip('"')
+    )
+
+
+@contextmanager
+def daemon(name: str, group: str) -> Iterator[Daemon]:
+    """Start one of COMMANDS, hand it out when it serves, stop it and see that its mount went."""
+    with cgroups.group(group) as made, tempfile.TemporaryDirectory(prefix="lxt-bench-") as folder:
+        mount, run, log = (Path(folder) / leaf for leaf in ("mount", "run", "log"))
+        mount.mkdir()
+        run.mkdir()
+
+        def enter() -> None:
+            made.join()
+            linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGTERM)
+
+        with log.open("wb") as output, open("/proc/self/mountinfo", "rb") as table:
+            process = subprocess.Popen(
+                COMMANDS[name](mount, run), stdin=subprocess.DEVNULL, stdout=output, stderr=output, preexec_fn=enter
+            )
+            try:
+                _await_mount(table.fileno(), mount, process, log)
+                yield Daemon(name, process, mount, made, log)
+            finally:
+                _stop(process, mount, made)
+
+
+def _await_mount(table: int, mount: Path, process: subprocess.Popen[bytes], log: Path) -> None:
+    """Until the kernel's table has the mount; fails where the daemon ends before."""
+    ended = os.pidfd_open(process.pid)
+    poll = select.poll()
+    poll.register(table, select.POLLPRI)
+    poll.register(ended, select.POLLIN)
+    try:
+        while not _mounted(mount):
+            if process.poll() is not None or not poll.poll(START_SECONDS * 1000):
+                raise Unsupported(f"{process.args!r} did not start: {log.read_text().strip()}")
+    finally:
+        os.close(ended)
+
+
+def _mounted(mount: Path) -> bool:
+    return any(line.split(" ")[4] == str(mount) for line in Path("/proc/self/mountinfo").read_text().splitlines())
+
+
+def _stop(process: subprocess.Popen[bytes], mount: Path, group: cgroups.Group) -> None:
+    """SIGTERM, then SIGKILL; whatever it leaves is taken away before the failure is told."""
+    process.terminate()
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    left = [int(pid) for directory in group.directories for pid in (directory / "cgroup.procs").read_text().split()]
+    for pid in set(left):
+        descriptor = os.pidfd_open(pid)
+        os.kill(pid, signal.SIGKILL)
+        select.select([descriptor], [], [])
+        os.close(descriptor)
+    mounted = _mounted(mount)
+    if mounted:
+        linux.umount2(str(mount), linux.MNT_DETACH)
+    if left or mounted:
+        raise AssertionError(f"{process.args!r} left processes {left}, mount {mounted}")
