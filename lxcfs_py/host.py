@@ -21,7 +21,7 @@ _GONE = (errno.ENODEV, errno.ESTALE, errno.EBADF)
 
 
 class Host:
-    """`root` is where the machine's tree begins; `keep` is how many descriptors are kept open at most."""
+    """`root` is where the machine's tree begins; `keep` is how many descriptors are kept open at most, 0 for none."""
 
     def __init__(self, root: str = "/", keep: int = 1024) -> None:
         self.root = root
@@ -58,6 +58,11 @@ class Host:
                 if error.errno not in _GONE:
                     raise
         descriptor = self.open(path)
+        if not self._keep:
+            try:
+                return _read_piece(descriptor, path)
+            finally:
+                os.close(descriptor)
         self._kept[path] = descriptor
         while len(self._kept) > self._keep:
             os.close(self._kept.popitem(last=False)[1])
@@ -92,6 +97,17 @@ class Host:
                 return []
             with os.scandir(descriptor) as entries:
                 return [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+        except OSError as error:
+            raise _named(error, path) from None
+        finally:
+            os.close(descriptor)
+
+    def directories(self, path: str) -> list[tuple[str, int]]:
+        """Name and inode number of each directory in a directory, in no order; symbolic links are none."""
+        descriptor = self.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            with os.scandir(descriptor) as entries:
+                return [(entry.name, entry.inode()) for entry in entries if entry.is_dir(follow_symlinks=False)]
         except OSError as error:
             raise _named(error, path) from None
         finally:
