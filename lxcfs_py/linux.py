@@ -95,6 +95,13 @@ PR_CAP_AMBIENT = 47
 PR_CAP_AMBIENT_RAISE = 2
 PR_CAP_AMBIENT_CLEAR_ALL = 4
 
+# fsconfig(2), fsmount(2)
+FSOPEN_CLOEXEC = 1
+FSMOUNT_CLOEXEC = 1
+FSCONFIG_SET_FLAG = 0
+FSCONFIG_SET_STRING = 1
+FSCONFIG_CMD_CREATE = 6
+
 # close_range(2)
 CLOSE_RANGE_CLOEXEC = 4
 
@@ -104,6 +111,7 @@ CGROUP2_SUPER_MAGIC = 0x63677270
 PROC_SUPER_MAGIC = 0x9FA0
 FUSE_SUPER_MAGIC = 0x65735546
 TMPFS_MAGIC = 0x01021994
+DEVPTS_SUPER_MAGIC = 0x1CD1
 
 # ioctl_nsfs(2)
 _NS_GET_TGID_FROM_PIDNS = 0x8004B707
@@ -111,10 +119,14 @@ _NS_GET_TGID_FROM_PIDNS = 0x8004B707
 # System call numbers of the generic table (asm-generic/unistd.h): the same on all architectures for calls this new.
 _SYS_open_tree = 428
 _SYS_move_mount = 429
+_SYS_fsopen = 430
+_SYS_fsconfig = 431
+_SYS_fsmount = 432
 _SYS_close_range = 436
 _SYS_openat2 = 437
 _SYS_mount_setattr = 442
 _SYS_PIVOT_ROOT = {"x86_64": 155, "s390x": 217, "ppc64le": 203, "armv7l": 218, "i686": 217}
+_SYS_CAPGET = {"x86_64": 125, "s390x": 184, "ppc64le": 183, "armv7l": 184, "i686": 184}
 _SYS_CAPSET = {"x86_64": 126, "s390x": 185, "ppc64le": 184, "armv7l": 185, "i686": 185}
 
 
@@ -257,3 +269,38 @@ def pid_from_pidns(namespace: int, pid: int) -> int:
     """ioctl_nsfs(2) NS_GET_TGID_FROM_PIDNS (Linux 6.11): our number for process `pid` of the pid namespace open at
     `namespace`."""
     return fcntl.ioctl(namespace, _NS_GET_TGID_FROM_PIDNS, pid)
+
+
+def fsopen(fstype: str, flags: int) -> int:
+    """fsopen(2): a context in which to configure a new file system."""
+    return _check(_libc.syscall(ctypes.c_long(_SYS_fsopen), _bytes(fstype), ctypes.c_uint(flags)), fstype)
+
+
+def fsconfig(context: int, command: int, key: str | None = None, value: Path | None = None) -> None:
+    """fsconfig(2) with a string value or none."""
+    number = ctypes.c_long(_SYS_fsconfig)
+    _check(_libc.syscall(number, context, ctypes.c_uint(command), _bytes(key), _bytes(value), 0), key)
+
+
+def fsmount(context: int, flags: int, attributes: int) -> int:
+    """fsmount(2): a detached mount of a configured file system, with MOUNT_ATTR_* attributes."""
+    number = ctypes.c_long(_SYS_fsmount)
+    return _check(_libc.syscall(number, context, ctypes.c_uint(flags), ctypes.c_uint(attributes)))
+
+
+def fstatfs_type(descriptor: int) -> int:
+    """`f_type` of fstatfs(2)."""
+    buffer = ctypes.create_string_buffer(256)
+    _check(_libc.fstatfs(descriptor, buffer))
+    return int(struct.unpack_from("@l", buffer.raw)[0])
+
+
+def capget() -> tuple[int, int, int]:
+    """capget(2) of the calling thread: effective, permitted and inheritable, each a mask with bit N for capability N."""
+    number = _SYS_CAPGET.get(os.uname().machine, 90)
+    header = struct.pack("=II", 0x20080522, 0)
+    data = ctypes.create_string_buffer(24)
+    _check(_libc.syscall(ctypes.c_long(number), header, data))
+    low_and_high = struct.unpack("=6I", data.raw)
+    effective, permitted, inheritable = (low_and_high[index] | low_and_high[index + 3] << 32 for index in range(3))
+    return effective, permitted, inheritable
