@@ -296,7 +296,7 @@ def fstatfs_type(descriptor: int) -> int:
 
 
 def capget() -> tuple[int, int, int]:
-    """capget(2) of the calling thread: effective, permitted and inheritable, each a mask with bit N for capability N."""
+    """capget(2) of the calling thread: effective, permitted, inheritable; each a mask with bit N for capability N."""
     number = _SYS_CAPGET.get(os.uname().machine, 90)
     header = struct.pack("=II", 0x20080522, 0)
     data = ctypes.create_string_buffer(24)
