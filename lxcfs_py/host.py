@@ -89,23 +89,12 @@ class Host:
         finally:
             os.close(descriptor)
 
-    def folders(self, path: str) -> list[str]:
-        """The names of the directories in a directory, no symbolic links; cheap where there are none."""
+    def directories(self, path: str) -> list[tuple[str, int]]:
+        """Name and inode number of each directory in a directory, no symbolic links; cheap where there are none."""
         descriptor = self.open(path, os.O_RDONLY | os.O_DIRECTORY)
         try:
             if os.fstat(descriptor).st_nlink == 2:
                 return []
-            with os.scandir(descriptor) as entries:
-                return [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
-        except OSError as error:
-            raise _named(error, path) from None
-        finally:
-            os.close(descriptor)
-
-    def directories(self, path: str) -> list[tuple[str, int]]:
-        """Name and inode number of each directory in a directory, in no order; symbolic links are none."""
-        descriptor = self.open(path, os.O_RDONLY | os.O_DIRECTORY)
-        try:
             with os.scandir(descriptor) as entries:
                 return [(entry.name, entry.inode()) for entry in entries if entry.is_dir(follow_symlinks=False)]
         except OSError as error:

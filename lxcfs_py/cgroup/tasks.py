@@ -45,7 +45,7 @@ def _threads(host: Host, directory: str, name: str) -> Iterator[int]:
         current = waiting.pop()
         try:
             text = host.read(f"{current}/{name}")
-            below = host.folders(current)
+            below = [name for name, _ in host.directories(current)]
         except OSError:
             if current == directory:
                 raise
