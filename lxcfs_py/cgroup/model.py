@@ -12,10 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 
 
-class Part(Enum):
+class Part(StrEnum):
     """What can be read of a cgroup; a reader names the parts that it needs and pays for no other."""
 
     MEMORY = "memory"

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from lxcfs_py.cgroup import hierarchy, parse, tasks, v1, v2
 from lxcfs_py.cgroup.hierarchy import Hierarchies, Mount
@@ -34,21 +33,18 @@ _NAMING = ("memory", "cpu", "cpuacct", "pids", "blkio", "io", "")
 """Whose path names a container, in this order: the first that is not the root."""
 
 
-class Cgroup(NamedTuple):
-    """A container's place in every hierarchy."""
+class Cgroup:
+    """A container's place in every hierarchy; never changes. `paths` is by v1 controller, "" for v2."""
 
-    hierarchies: Hierarchies
-    paths: Mapping[str, str]
-    """By v1 controller; "" for v2."""
+    __slots__ = ("_ancestries", "hierarchies", "path", "paths")
 
-    @property
-    def path(self) -> str:
+    def __init__(self, hierarchies: Hierarchies, paths: Mapping[str, str]) -> None:
+        self.hierarchies = hierarchies
+        self.paths = paths
+        named = (paths.get(controller, "/") for controller in _NAMING)
+        self.path = next((path for path in named if path != "/"), "/")
         """The path that a person would call it by."""
-        for controller in _NAMING:
-            path = self.paths.get(controller, "/")
-            if path != "/":
-                return path
-        return "/"
+        self._ancestries: dict[str, tuple[Mount | None, tuple[str, ...]]] = {}
 
     @property
     def key(self) -> str:
@@ -64,6 +60,12 @@ class Cgroup(NamedTuple):
 
         No directory where the cgroup is the root of that hierarchy or no hierarchy has the controller.
         """
+        known = self._ancestries.get(controller)
+        if known is None:
+            known = self._ancestries[controller] = self._ancestry(controller)
+        return known
+
+    def _ancestry(self, controller: str) -> tuple[Mount | None, tuple[str, ...]]:
         mount = self.mount(controller)
         if mount is None:
             return None, ()

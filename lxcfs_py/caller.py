@@ -1,0 +1,222 @@
+"""Who is asking: the pid of a reader -> the container whose numbers it must see.
+
+A container is a pid namespace other than ours: its init's cgroup, without a trailing `/init.scope`, is the container's
+(a system container's own services have cgroups below it). Two exceptions: in a pid namespace that several containers
+share (a Kubernetes pod with shareProcessNamespace, docker's `--pid=container:`) the reader's own cgroup counts, and in
+ours a process in a limited cgroup (a systemd unit with MemoryMax=, a `--pid=host` container) is shown its own cgroup.
+Everybody else is told None: the host's text.
+
+What is remembered is bound to a descriptor of the namespace, so that the kernel cannot give its number to another, and
+is looked at again after a second, since runtimes move processes and change limits. Follows pid_namespaces(7),
+time_namespaces(7), ioctl_nsfs(2), proc_pid_stat(5), proc_pid_status(5).
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import OrderedDict
+from typing import NamedTuple
+
+from lxcfs_py import linux
+from lxcfs_py.cgroup import parse, tree
+from lxcfs_py.cgroup.hierarchy import Hierarchies
+from lxcfs_py.cgroup.model import Machine, Part
+from lxcfs_py.cgroup.tree import Cgroup
+from lxcfs_py.host import Host
+
+_TRUST = 1_000_000_000
+"""Nanoseconds that a finding is good for."""
+_MOST = 2048
+"""Pid namespaces, and cgroups within them, that are remembered."""
+_LIMITS = frozenset((Part.MEMORY, Part.SWAP, Part.CPU))
+
+
+class Container(NamedTuple):
+    """Whose view a reader is shown."""
+
+    cgroup: Cgroup
+    identity: str
+    """Unlike any other container's, also one that had the same cgroup path before."""
+    started: int
+    """Of the pid namespace's init, host's ticks since boot."""
+    level: int
+    """How many pid namespaces lie above the container's."""
+    boot_offset: int
+    """What its time namespace adds to the boot clock, microseconds; 0 without one."""
+
+
+class _Namespace(NamedTuple):
+    descriptor: int
+    until: int
+    init: int
+    raw: bytes
+    """Init's cgroup file: a reader with the same one is in the same cgroup."""
+    container: Container
+
+
+class Callers:
+    """Answers for one machine; `machine` is asked of by those who know no container."""
+
+    def __init__(self, host: Host, hierarchies: Hierarchies) -> None:
+        self._host = host
+        self._hierarchies = hierarchies
+        self._ours = host.stat("proc/self/ns/pid").st_ino
+        self._our_time = _inode(host, "self", "time")
+        self._namespaces: OrderedDict[int, _Namespace] = OrderedDict()
+        self._others: OrderedDict[tuple[int, bytes], tuple[int, Container | None]] = OrderedDict()
+
+    def close(self) -> None:
+        """Let go of every namespace."""
+        while self._namespaces:
+            os.close(self._namespaces.popitem()[1].descriptor)
+
+    def container(self, pid: int) -> Container | None:
+        """The container of a reader, None for the host's text; OSError where the reader is gone."""
+        if pid == 0:
+            return None
+        number = self._host.stat(f"proc/{pid}/ns/pid").st_ino
+        if number == self._ours:
+            return self._in_ours(self._host.read(f"proc/{pid}/cgroup"))
+        namespace = self._namespace(number, pid)
+        raw = self._host.read(f"proc/{pid}/cgroup")
+        if raw == namespace.raw:
+            return _unless_root(namespace.container)
+        return self._in_shared(number, namespace, raw)
+
+    def _in_ours(self, raw: bytes) -> Container | None:
+        key = (self._ours, raw)
+        known = self._others.get(key)
+        if known is not None and known[0] > time.monotonic_ns():
+            return known[1]
+        cgroup = Cgroup(self._hierarchies, parse.cgroup_paths(raw, "proc/PID/cgroup"))
+        limited = cgroup.path != "/" and self._limited(cgroup)
+        return self._remember(key, Container(cgroup, self._identity(cgroup), 0, 0, 0) if limited else None)
+
+    def _limited(self, cgroup: Cgroup) -> bool:
+        machine: Machine = tree.machine(self._host)
+        snapshot = cgroup.read(self._host, _LIMITS, machine)
+        cpu = snapshot.cpu
+        return (
+            (snapshot.memory is not None and snapshot.memory.limit is not None)
+            or (snapshot.swap is not None and snapshot.swap.limit is not None)
+            or (cpu is not None and (cpu.quota is not None or cpu.cpus not in (None, machine.online)))
+        )
+
+    def _in_shared(self, number: int, namespace: _Namespace, raw: bytes) -> Container | None:
+        """A reader that is not in init's own cgroup: a service of a system container, or another container of a pod."""
+        key = (number, raw)
+        known = self._others.get(key)
+        if known is not None and known[0] > time.monotonic_ns():
+            return known[1]
+        inside = namespace.container
+        cgroup = Cgroup(self._hierarchies, parse.cgroup_paths(raw, "proc/PID/cgroup"))
+        if _is_sibling(inside.cgroup.path, cgroup.path):
+            inside = inside._replace(cgroup=cgroup, identity=self._identity(cgroup))
+        return self._remember(key, _unless_root(inside))
+
+    def _remember(self, key: tuple[int, bytes], container: Container | None) -> Container | None:
+        self._others[key] = (time.monotonic_ns() + _TRUST, container)
+        self._others.move_to_end(key)
+        while len(self._others) > _MOST:
+            self._others.popitem(last=False)
+        return container
+
+    def _namespace(self, number: int, pid: int) -> _Namespace:
+        known = self._namespaces.get(number)
+        now = time.monotonic_ns()
+        if known is not None:
+            if known.until > now:
+                return known
+            del self._namespaces[number]
+            os.close(known.descriptor)
+        descriptor = self._host.open(f"proc/{pid}/ns/pid")
+        try:
+            found = self._look(descriptor, number, now)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        self._namespaces[number] = found
+        while len(self._namespaces) > _MOST:
+            os.close(self._namespaces.popitem(last=False)[1].descriptor)
+        return found
+
+    def _look(self, descriptor: int, number: int, now: int) -> _Namespace:
+        init = self._init(descriptor, number)
+        raw = self._host.read(f"proc/{init}/cgroup")
+        paths = parse.cgroup_paths(raw, f"proc/{init}/cgroup")
+        cgroup = Cgroup(self._hierarchies, {name: _without_scope(path) for name, path in paths.items()})
+        stat = f"proc/{init}/stat"
+        started = parse.process_stat(self._host.read(stat), stat)["starttime"]
+        container = Container(
+            cgroup,
+            self._identity(cgroup),
+            int(started),
+            len(self._numbers(init)) - 1,
+            self._boot_offset(init),
+        )
+        return _Namespace(descriptor, now + _TRUST, init, raw, container)
+
+    def _init(self, descriptor: int, number: int) -> int:
+        try:
+            return linux.pid_from_pidns(descriptor, 1)
+        except OSError:
+            pass  # before Linux 6.11
+        for name in self._host.names("proc"):
+            if name.isdigit():
+                try:
+                    if self._numbers(name)[-1:] == [1] and _inode(self._host, name, "pid") == number:
+                        return int(name)
+                except OSError:
+                    continue
+        raise ProcessLookupError(f"no init in pid namespace {number}")
+
+    def _numbers(self, pid: int | str) -> list[int]:
+        """A process's numbers in all pid namespaces that see it, ours first."""
+        for line in self._host.read(f"proc/{pid}/status").splitlines():
+            if line.startswith(b"NSpid:"):
+                return [int(word) for word in line.split()[1:]]
+        return [int(pid)]
+
+    def _boot_offset(self, pid: int) -> int:
+        if _inode(self._host, pid, "time") == self._our_time:
+            return 0
+        for line in self._host.read(f"proc/{pid}/timens_offsets").splitlines():
+            clock, seconds, nanoseconds = line.split()
+            if clock in (b"boottime", b"7"):
+                return int(seconds) * 1_000_000 + int(nanoseconds) // 1000
+        return 0
+
+    def _identity(self, cgroup: Cgroup) -> str:
+        for controller in ("memory", "cpu", "pids", ""):
+            directory = cgroup.directory(controller)
+            if directory is not None:
+                return f"{cgroup.key}.{self._host.stat(directory).st_ino:x}"
+        return cgroup.key
+
+
+def _inode(host: Host, pid: int | str, kind: str) -> int | None:
+    try:
+        return host.stat(f"proc/{pid}/ns/{kind}").st_ino
+    except FileNotFoundError:
+        return None
+
+
+def _without_scope(path: str) -> str:
+    return path.removesuffix("/init.scope") or "/"
+
+
+def _unless_root(container: Container) -> Container | None:
+    return None if container.cgroup.path == "/" else container
+
+
+def _is_sibling(init: str, reader: str) -> bool:
+    """Whether a reader's cgroup is another container's than that of its pid namespace's init.
+
+    A pod's containers lie next to each other, below the pod; a process that entered a container from outside
+    (nsenter) lies anywhere and sees the container.
+    """
+    if reader == init or reader.startswith(f"{init}/"):
+        return False
+    pod = init.rpartition("/")[0]
+    return init == "/" or (pod != "" and reader.startswith(f"{pod}/"))
