@@ -1,0 +1,146 @@
+"""Capture what the foundation and the views read of a live machine, for one process, into a directory shaped like it.
+
+    python tests/capture.py --pid N --description TEXT DEST
+
+DEST gets proc/, sys/ and scenario.toml (see tests/scenarios.py). Files keep their real text. Of the cgroup file systems
+only the process's own cgroups and their ancestors are taken, of the mounts only what a reader of cgroups looks at.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fnmatch
+import os
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from lxcfs_py.cgroup import hierarchy
+from lxcfs_py.host import Host
+
+MACHINE = (
+    *("proc/meminfo", "proc/cpuinfo", "proc/stat", "proc/uptime", "proc/loadavg", "proc/swaps", "proc/diskstats"),
+    *("proc/partitions", "proc/vmstat", "proc/version", "proc/pressure/*", "proc/sys/vm/overcommit_*"),
+    *("proc/sys/kernel/osrelease", "proc/sys/kernel/pid_max"),
+    *("sys/devices/system/cpu/*", "sys/devices/system/cpu/cpu*/online"),
+    *("sys/devices/system/cpu/cpu*/topology/*_list", "sys/devices/system/cpu/cpu*/topology/*_id"),
+    "sys/devices/system/cpu/cpu*/cache/index*/shared_cpu_list",
+    *("sys/devices/system/node/*", "sys/devices/system/node/node*/cpu*", "sys/devices/system/node/node*/meminfo"),
+)
+PROCESS = ("cgroup", "stat", "status", "timens_offsets", "uid_map")
+CGROUP = (
+    *("cgroup.controllers", "cgroup.events", "cgroup.procs", "cgroup.subtree_control", "cgroup.threads", "cgroup.type"),
+    *("tasks", "memory.*stat", "memory.*usage_in_bytes", "memory.*limit_in_bytes", "memory.failcnt"),
+    *("memory.oom_control", "memory.current", "memory.max", "memory.high", "memory.peak", "memory.events"),
+    *("memory.swap.*", "memory.zswap.*", "*.pressure", "cpu.*", "cpuacct.*", "cpuset.cpus*", "cpuset.effective_cpus"),
+    *("io.*", "blkio.throttle.io_*", "blkio.bfq.io_*", "pids.*", "hugetlb.*"),
+)
+NOT = (
+    *("memory.kmem.*", "memory.soft_*", "cpu.rt_*", "cpuacct.usage_percpu*", "cgroup.pressure"),
+    *("hugetlb.*rsvd*", "hugetlb.*numa*", "*.events.local", "*/uevent", "*/modalias", "*/power"),
+)
+ROOT = ("cgroup.controllers", "cgroup.subtree_control")
+"""Of a hierarchy's root, which is nobody's container."""
+
+
+def capture(host: Host, pid: int, target: Path, description: str) -> None:
+    """Write the directory; files that this kernel does not have or does not let be read are left out."""
+    now = time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000
+    for path in (*_machine(host), *_process(host, pid), *_cgroups(host, pid)):
+        _copy(host, path, target)
+    _write(target / "proc/self/mountinfo", _mounts(host.read("proc/self/mountinfo")))
+    facts: dict[str, str | int] = {
+        "description": description,
+        "kernel": host.read("proc/sys/kernel/osrelease").decode().strip(),
+        "architecture": os.uname().machine,
+        "pid": pid,
+        "boot_now": now,
+        "ticks": os.sysconf("SC_CLK_TCK"),
+        "page_size": os.sysconf("SC_PAGE_SIZE"),
+    }
+    lines = (f'{key} = "{value}"\n' if isinstance(value, str) else f"{key} = {value}\n" for key, value in facts.items())
+    _write(target / "scenario.toml", "".join(lines).encode())
+
+
+def _machine(host: Host) -> Iterator[str]:
+    for pattern in MACHINE:
+        yield from (path for path in _matching(host, pattern.split("/")) if not _left_out(path))
+
+
+def _matching(host: Host, parts: Sequence[str], folder: str = "") -> Iterator[str]:
+    """Paths of files that a pattern matches part by part; symbolic links are not followed."""
+    first, rest = parts[0], parts[1:]
+    try:
+        names = fnmatch.filter(host.names(folder), first) if any(c in first for c in "*?") else [first]
+    except OSError:
+        return
+    for name in sorted(names):
+        path = f"{folder}/{name}".lstrip("/")
+        if rest:
+            yield from _matching(host, rest, path)
+        else:
+            yield path
+
+
+def _left_out(path: str) -> bool:
+    return any(fnmatch.fnmatch(path, pattern) or fnmatch.fnmatch(os.path.basename(path), pattern) for pattern in NOT)
+
+
+def _process(host: Host, pid: int) -> Iterator[str]:
+    yield from (f"proc/{pid}/{name}" for name in PROCESS)
+    children = host.read(f"proc/{pid}/task/{pid}/children").split()
+    yield from (f"proc/{child.decode()}/stat" for child in children)
+
+
+def _cgroups(host: Host, pid: int) -> Iterator[str]:
+    paths = hierarchy.paths(host, pid)
+    for mount in hierarchy.find(host).mounts:
+        yield from (f"{mount.path}/{name}" for name in ROOT)
+        key = "" if mount.version == 2 else next(iter(mount.controllers))
+        for folder in hierarchy.ancestry(mount, paths.get(key, "/")):
+            for name in sorted(host.names(folder)):
+                if any(fnmatch.fnmatch(name, pattern) for pattern in CGROUP) and not _left_out(name):
+                    yield f"{folder}/{name}"
+
+
+def _mounts(text: bytes) -> bytes:
+    """The cgroup mounts, and / without what it is mounted from."""
+    kept = []
+    for line in text.decode().splitlines():
+        fields, _, rest = line.partition(" - ")
+        kind = rest.split()[0]
+        if fields.split()[4] == "/":
+            kept.append(f"{fields} - {kind} root rw\n")
+        elif kind in ("cgroup", "cgroup2"):
+            kept.append(f"{line}\n")
+    return "".join(kept).encode()
+
+
+def _copy(host: Host, path: str, target: Path) -> None:
+    try:
+        text = host.read(path)
+    except OSError:
+        return  # a directory, write-only, or not in this kernel
+    _write(target / path, text)
+
+
+def _write(path: Path, text: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(text)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="capture a machine and one process of it as a scenario")
+    parser.add_argument("--pid", type=int, required=True, help="the container's first process")
+    parser.add_argument("--description", default="", metavar="TEXT")
+    parser.add_argument("dest", type=Path)
+    options = parser.parse_args()
+    host = Host()
+    try:
+        capture(host, options.pid, options.dest, options.description)
+    finally:
+        host.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Captured machines, one folder each, and `python -m tests.hosts` that makes containers and captures them anew."""
