@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 from lxcfs_py import errors
+from tests import cgroups
 from tests.bench import container as containers
 from tests.bench import daemons, report
 from tests.bench.report import Round
@@ -40,7 +41,7 @@ FILES = (
 NATIVE = "native"
 TARGETS = (NATIVE, *daemons.COMMANDS)
 DEFAULT_TARGETS = (NATIVE, "lxcfs", "lxcfs-py")
-MEMORY = 256 << 20
+LIMITS = cgroups.Limits(memory=256 << 20, quota=100_000)
 
 
 class Placement(NamedTuple):
@@ -101,7 +102,7 @@ def rounds(bench: Bench, count: int, files: Sequence[str], targets: Sequence[str
 @contextmanager
 def bench(options: argparse.Namespace) -> Iterator[Bench]:
     """Reader, container and daemons, all of which go with this context."""
-    name = f"lxt-bench-{os.getpid()}"
+    name = f"/lxt-bench-{os.getpid()}"
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lxt-bench-")))
         source = Path(__file__).with_name("reader.c")
@@ -111,7 +112,7 @@ def bench(options: argparse.Namespace) -> Iterator[Bench]:
             for index, target in enumerate(options.targets)
             if target != NATIVE
         }
-        inside = stack.enter_context(containers.container(name, memory=MEMORY, cpus=1))
+        inside = stack.enter_context(containers.container(name, LIMITS))
         yield Bench(folder / "reader", inside, running, options.passes, options.warm_up, options.buffer)
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from lxcfs_py import linux
 from lxcfs_py.errors import NotFound, Unsupported
-from tests.bench import cgroups
+from tests import cgroups
 
 START_SECONDS = 20
 STOP_SECONDS = 20
@@ -31,19 +31,22 @@ class Daemon:
     name: str
     process: subprocess.Popen[bytes]
     mount: Path
-    group: cgroups.Group
+    group: str
     log: Path
 
     def pin(self, cpus: Iterable[int]) -> None:
         """Every thread of every process of the daemon, and all that they start later."""
         wanted = set(cpus)
-        for pid in (self.group.directories[-1] / "cgroup.procs").read_text().split():
+        for pid in cgroups.processes(self.group):
             for thread in os.listdir(f"/proc/{pid}/task"):
                 os.sched_setaffinity(int(thread), wanted)
 
     def cpu_time(self) -> float:
         """Of all its processes, those that ended too; seconds."""
-        return self.group.cpu_time()
+        if not cgroups.pure_v2():
+            return int(Path(f"{cgroups.TOP}/cpuacct{self.group}/cpuacct.usage").read_text()) / 1e9
+        lines = Path(f"{cgroups.TOP}{self.group}/cpu.stat").read_text().splitlines()
+        return int(dict(line.split() for line in lines)["usage_usec"]) / 1e6
 
 
 def debian(mount: Path, run: Path) -> list[str]:
@@ -78,13 +81,13 @@ def debian_version() -> str:
 @contextmanager
 def daemon(name: str, group: str) -> Iterator[Daemon]:
     """Start one of COMMANDS, hand it out when it serves, stop it and see that its mount went."""
-    with cgroups.group(group) as made, tempfile.TemporaryDirectory(prefix="lxt-bench-") as folder:
+    with cgroups.made(group), tempfile.TemporaryDirectory(prefix="lxt-bench-") as folder:
         mount, run, log = (Path(folder) / leaf for leaf in ("mount", "run", "log"))
         mount.mkdir()
         run.mkdir()
 
         def enter() -> None:
-            made.join()
+            cgroups.enter(group, os.getpid())
             linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGTERM)
 
         with log.open("wb") as output, open("/proc/self/mountinfo", "rb") as table:
@@ -93,9 +96,9 @@ def daemon(name: str, group: str) -> Iterator[Daemon]:
             )
             try:
                 _await_mount(table.fileno(), mount, process, log)
-                yield Daemon(name, process, mount, made, log)
+                yield Daemon(name, process, mount, group, log)
             finally:
-                _stop(process, mount, made)
+                _stop(process, mount, group)
 
 
 def _await_mount(table: int, mount: Path, process: subprocess.Popen[bytes], log: Path) -> None:
@@ -116,21 +119,15 @@ def _mounted(mount: Path) -> bool:
     return any(line.split(" ")[4] == str(mount) for line in Path("/proc/self/mountinfo").read_text().splitlines())
 
 
-def _stop(process: subprocess.Popen[bytes], mount: Path, group: cgroups.Group) -> None:
-    """SIGTERM, then SIGKILL; whatever it leaves is taken away before the failure is told."""
+def _stop(process: subprocess.Popen[bytes], mount: Path, group: str) -> None:
+    """SIGTERM, then SIGKILL; a mount that it leaves is taken away before the failure is told."""
     process.terminate()
     try:
         process.wait(STOP_SECONDS)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-    left = [int(pid) for directory in group.directories for pid in (directory / "cgroup.procs").read_text().split()]
-    for pid in set(left):
-        descriptor = os.pidfd_open(pid)
-        os.kill(pid, signal.SIGKILL)
-        select.select([descriptor], [], [])
-        os.close(descriptor)
-    mounted = _mounted(mount)
+    left, mounted = cgroups.processes(group), _mounted(mount)
     if mounted:
         linux.umount2(str(mount), linux.MNT_DETACH)
     if left or mounted:
