@@ -77,11 +77,21 @@ class Cgroup:
         directories = self.ancestry(controller)[1]
         return directories[0] if directories else None
 
-    def read(self, host: Host, parts: frozenset[Part], machine: Machine, *, level: int = -1) -> Snapshot:
-        """What the parts say now; OSError where the cgroup is gone, ParseError where the kernel says nonsense.
+    def place(self) -> tuple[str, int] | None:
+        """The directory that has its processes, and the version of that hierarchy; None where it is every root."""
+        for controller in _NAMING:
+            mount, directories = self.ancestry(controller)
+            if mount is not None and directories:
+                return directories[0], mount.version
+        return None
 
-        `level` is for Part.TASKS, see `tasks.read`.
-        """
+    def count(self, host: Host, level: int = -1) -> Tasks | None:
+        """Its tasks by state; `level` as in `tasks.read`."""
+        place = self.place()
+        return tasks.read(host, place[0], version=place[1], level=level) if place is not None else None
+
+    def read(self, host: Host, parts: frozenset[Part], machine: Machine) -> Snapshot:
+        """What the parts say now; OSError where the cgroup is gone, ParseError where the kernel says nonsense."""
         memory, swap = _memory(self, host, parts) if parts & _MEMORY else (None, None)
         return Snapshot(
             machine=machine,
@@ -93,7 +103,7 @@ class Cgroup:
             pids=_pids(self, host) if Part.PIDS in parts else None,
             pressure=_pressure(self, host) if Part.PRESSURE in parts else None,
             hugetlb=_hugetlb(self, host) if Part.HUGETLB in parts else None,
-            tasks=_tasks(self, host, level) if Part.TASKS in parts else None,
+            tasks=self.count(host) if Part.TASKS in parts else None,
         )
 
 
@@ -193,11 +203,3 @@ def _hugetlb(cgroup: Cgroup, host: Host) -> Mapping[int, Hugetlb] | None:
     if mount is None or not directories:
         return None
     return v1.hugetlb(host, directories) if mount.version == 1 else v2.hugetlb(host, directories)
-
-
-def _tasks(cgroup: Cgroup, host: Host, level: int) -> Tasks | None:
-    for controller in _NAMING:
-        mount, directories = cgroup.ancestry(controller)
-        if mount is not None and directories:
-            return tasks.read(host, directories[0], version=mount.version, level=level)
-    return None

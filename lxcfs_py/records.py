@@ -1,0 +1,70 @@
+"""What is kept of a container between reads, as bytes for the run directory: its load averages and its CPU ledger.
+
+Each record begins with the cgroup directory that it is of, so that whoever cleans up can see whether that still
+exists. A record that cannot be read (another version's, damaged) counts as none. No I/O.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+
+from lxcfs_py.cgroup.model import Load, Tasks
+
+LOAD = "load"
+LEDGER = "cputime"
+KINDS = (LOAD, LEDGER)
+
+_HEAD = struct.Struct("<H")
+_LOAD = struct.Struct("<HHh2xQQ3Q4I")
+_LAYOUT = 1
+
+
+class LoadRecord(NamedTuple):
+    """Times are CLOCK_BOOTTIME microseconds."""
+
+    directory: str
+    """Of the cgroup, relative to the Host's root."""
+    version: int
+    """Of that cgroup's hierarchy, 1 or 2."""
+    level: int
+    """See `cgroup.tasks.read`."""
+    asked: int
+    """When somebody last read the load average."""
+    sampled: int
+    """Up to when `load` has been decayed."""
+    load: Load
+    tasks: Tasks
+
+
+def with_directory(directory: str, record: bytes) -> bytes:
+    """A record headed by the directory that it is of."""
+    name = directory.encode("utf-8", "surrogateescape")
+    return _HEAD.pack(len(name)) + name + record
+
+
+def split(record: bytes) -> tuple[str, bytes]:
+    """The directory and the rest of a record; ("", b"") where it is damaged."""
+    if len(record) < _HEAD.size:
+        return "", b""
+    end = _HEAD.size + int(_HEAD.unpack_from(record)[0])
+    return record[_HEAD.size : end].decode("utf-8", "surrogateescape"), record[end:]
+
+
+def pack_load(record: LoadRecord) -> bytes:
+    """A LoadRecord as bytes."""
+    load, tasks = record.load, record.tasks
+    numbers = (record.asked, record.sampled, load.one, load.five, load.fifteen)
+    counts = (tasks.running, tasks.blocked, tasks.total, tasks.last_pid)
+    return with_directory(record.directory, _LOAD.pack(_LAYOUT, record.version, record.level, *numbers, *counts))
+
+
+def unpack_load(record: bytes | None) -> LoadRecord | None:
+    """The LoadRecord that bytes say, None where they say none."""
+    directory, body = split(record or b"")
+    if len(body) != _LOAD.size:
+        return None
+    layout, version, level, asked, sampled, one, five, fifteen, *counts = _LOAD.unpack(body)
+    if layout != _LAYOUT or version not in (1, 2):
+        return None
+    return LoadRecord(directory, version, level, asked, sampled, Load(one, five, fifteen), Tasks(*counts))
