@@ -1,9 +1,13 @@
 # make setup   the virtual environment .venv with the three commands, and the Debian packages that are missing
 # make demo    what the same tools say on the host, in a container, and in a container with lxcfs-py
 # make test    every check: style, types, layers, unit, golden, laws, system, peers, cgroup v2 guest
+# make test-v2 the system tests alone, in a guest with a pure cgroup v2 kernel; KERNEL=tcg-6.1 chooses one
 # make bench   the figures of the README
 
-.PHONY: setup demo test bench clean
+# A User Mode Linux kernel for the guest, if one is kept beside the checkout; see tests/README.md.
+export LXCFS_PY_GUEST_KERNEL ?= $(abspath $(wildcard ../shared/vm/linux.xz))
+
+.PHONY: setup demo test test-v2 bench clean
 
 setup:
 	@scripts/setup
@@ -14,6 +18,10 @@ demo: setup
 test:
 	@scripts/setup --tests
 	@scripts/check
+
+test-v2:
+	@scripts/setup --tests
+	@.venv/bin/python -m tests.guest.suite $(if $(KERNEL),--kernel $(KERNEL))
 
 bench:
 	@scripts/setup --tests

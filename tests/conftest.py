@@ -21,6 +21,8 @@ from tests.scenarios import Scenario
 _KERNEL_MARKS = ("system", "peer", "guest")
 _CI = os.environ.get("CI") == "true"
 
+_SUMMARY = pytest.StashKey[list[str]]()
+
 Golden = Callable[[Path, bytes], None]
 
 
@@ -62,6 +64,18 @@ def golden(request: pytest.FixtureRequest) -> Golden:
             pytest.fail("\n".join(difflib.unified_diff(was, now, str(path), "now", lineterm="")), pytrace=False)
 
     return compare
+
+
+@pytest.fixture
+def in_summary(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """`in_summary(line)`: say it at the end of the run."""
+    lines: list[str] = request.config.stash.setdefault(_SUMMARY, [])
+    return lines.append
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    for line in config.stash.get(_SUMMARY, []):
+        terminalreporter.write_line(line)
 
 
 @pytest.fixture(scope="session")

@@ -10,12 +10,12 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Sequence
 
-from lxcfs_py import errors
 from tests.guest import build, kernels, run
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: Sequence[str]) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
     if options.build:
@@ -47,10 +47,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    try:
-        status = main(sys.argv[1:])
-    except (errors.Error, OSError, run.Stopped) as error:
-        for line in errors.describe(error):
-            print(f"guest: {line}", file=sys.stderr)
-        status = 124 if isinstance(error, TimeoutError) else 125
-    sys.exit(status)
+    sys.exit(run.guarded(main, sys.argv[1:]))

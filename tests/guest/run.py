@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -43,6 +43,16 @@ class Run:
 
 class Stopped(Exception):
     """A signal ended the run."""
+
+
+def guarded(main: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> int:
+    """What a program exits with: its status, or 124 for a command that did not end, 125 for one that did not begin."""
+    try:
+        return main(arguments)
+    except (errors.Error, OSError, Stopped) as error:
+        for line in errors.describe(error):
+            print(f"guest: {line}", file=sys.stderr)
+        return 124 if isinstance(error, TimeoutError) else 125
 
 
 def run(kernel: Kernel, what: Run, environ: Mapping[str, str]) -> int:
