@@ -40,11 +40,20 @@ def number(text: bytes, path: str) -> int | None:
 
 def flat_keyed(text: bytes, path: str) -> dict[str, int]:
     """Lines of `KEY VALUE`: memory.stat, cpu.stat, memory.events."""
+    keys, values = keys_and_values(text, path)
+    return dict(zip(keys, values, strict=True))
+
+
+def keys_and_values(text: bytes, path: str) -> tuple[tuple[str, ...], list[int]]:
+    """The same as two columns of one length."""
     words = text.decode("ascii", "replace").split()
     try:
-        return dict(zip(words[::2], map(int, words[1::2]), strict=True))
+        values = list(map(int, words[1::2]))
     except ValueError:
         raise _flat_fault(text, path) from None
+    if len(words) & 1:
+        raise _flat_fault(text, path)
+    return tuple(words[::2]), values
 
 
 def _flat_fault(text: bytes, path: str) -> ParseError:

@@ -8,6 +8,7 @@ part (swap accounting). v1's huge "unlimited" numbers become None here and nowhe
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from lxcfs_py.cgroup import parse
 from lxcfs_py.cgroup.model import Cpu, CpuTime, Hugetlb, Io, Memory, Pids, Quota, Swap, least
@@ -26,16 +27,26 @@ _STAT = {
 }
 """Keys of v1's memory.stat whose v2 name is not just v1's without `total_`."""
 
+_HIERARCHY = b"hierarchical_memory_limit "
+"""Where memory.stat turns from the cgroup's own numbers to those that include its descendants."""
+
 _Directories = Sequence[str]
+
+
+@lru_cache(maxsize=8)
+def _named_as_v2(keys: tuple[str, ...]) -> tuple[str, ...]:
+    """The same few columns come each time."""
+    return tuple(_STAT.get(key) or key.removeprefix("total_") for key in keys)
 
 
 def memory(host: Host, directories: _Directories, *, events: bool) -> tuple[Memory, Swap | None]:
     """Memory and swap; `events` reads the counters that only the exporter needs."""
     own = directories[0]
     path = f"{own}/memory.stat"
-    raw = parse.flat_keyed(host.pread(path), path)
-    stat = {_STAT.get(key) or key[6:]: value for key, value in raw.items() if key.startswith("total_")}
-    limit = _limit(raw.get("hierarchical_memory_limit"))
+    text = host.pread(path)
+    keys, values = parse.keys_and_values(text[max(0, text.find(_HIERARCHY)) :], path)
+    stat = dict(zip(_named_as_v2(keys), values, strict=True))
+    limit = _limit(stat.pop("hierarchical_memory_limit", None))
     usage = _number(host, f"{own}/memory.usage_in_bytes") or 0
     peak = failures = oom_kills = None
     if events:
@@ -44,8 +55,8 @@ def memory(host: Host, directories: _Directories, *, events: bool) -> tuple[Memo
         control = f"{own}/memory.oom_control"
         oom_kills = parse.flat_keyed(host.pread(control), control).get("oom_kill")
     swap = None
-    if "hierarchical_memsw_limit" in raw:
-        both = _limit(raw["hierarchical_memsw_limit"])
+    if "hierarchical_memsw_limit" in stat:
+        both = _limit(stat.pop("hierarchical_memsw_limit"))
         swap = Swap(stat.get("swap", 0), None if both is None or limit is None else max(0, both - limit))
     return Memory(usage, limit, stat, peak, failures, oom_kills), swap
 
