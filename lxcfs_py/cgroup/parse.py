@@ -156,8 +156,8 @@ def pressure(text: bytes, path: str) -> Pressure:
     """A pressure file: `some avg10=0.00 avg60=0.00 avg300=0.00 total=0` and `full ...`, either may be missing."""
     stalls: dict[str, Stall] = {}
     for index, line in enumerate(text.decode("ascii", "replace").splitlines(), 1):
-        kind, *words = line.split()
         try:
+            kind, *words = line.split()
             values = dict(word.split("=", 1) for word in words)
             stalls[kind] = Stall(
                 float(values["avg10"]), float(values["avg60"]), float(values["avg300"]), int(values["total"])
