@@ -1,1 +1,1 @@
-"""What each virtual file shows: pure functions of a Snapshot and the text of the host."""
+"""What a container must read: one pure `render(snapshot, host_text) -> bytes` for each virtual file."""

@@ -1,0 +1,89 @@
+"""The CPUs that a container sees, and the files below /sys/devices/system/cpu that tell of them.
+
+The hot-add model: a container sees what the kernel would show on a machine where the CPUs that it may not use are
+possible but not present. Numbers stay physical, and every file has the same set. Forms: Documentation/admin-guide/
+cputopology.rst, cpuset(7) "Formats". Which names exist is for the file system to ask (`hides`); `possible` and
+`kernel_max` stay the host's, since per-CPU arrays are sized by them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from lxcfs_py.cgroup import parse
+from lxcfs_py.cgroup.model import Snapshot
+from lxcfs_py.errors import ParseError
+
+
+def visible(snapshot: Snapshot) -> tuple[int, ...]:
+    """The first CPUs of the effective set, as many as the quota is worth; ascending, never empty on a sane host."""
+    online, cpu = snapshot.machine.online, snapshot.cpu
+    if cpu is None:
+        return online
+    allowed = online
+    if cpu.cpus is not None and cpu.cpus != online:
+        mine = frozenset(cpu.cpus)
+        allowed = tuple(number for number in online if number in mine) or online
+    return allowed if cpu.quota is None else allowed[: cpu.quota.cpus]
+
+
+def online(snapshot: Snapshot, host_text: bytes) -> bytes:
+    """sys/devices/system/cpu/online."""
+    shown = visible(snapshot)
+    return host_text if shown == snapshot.machine.online else _line(shown)
+
+
+present = online
+"""sys/devices/system/cpu/present: what the container may not use is not plugged in."""
+
+
+def offline(snapshot: Snapshot, host_text: bytes) -> bytes:
+    """sys/devices/system/cpu/offline: the host's, and what the host has online and the container may not use."""
+    shown = frozenset(visible(snapshot))
+    hidden = [number for number in snapshot.machine.online if number not in shown]
+    if not hidden:
+        return host_text
+    return _line(tuple(sorted({*parse.cpu_list(host_text, "offline"), *hidden, *snapshot.machine.possible} - shown)))
+
+
+def hides(name: str, shown: Sequence[int]) -> bool:
+    """Whether an entry of sys/devices/system/cpu (or a nodeN's link) is a CPU that this container does not have."""
+    number = name.removeprefix("cpu")
+    return number != name and number.isascii() and number.isdigit() and int(number) not in shown
+
+
+def cut_list(text: bytes, shown: Sequence[int]) -> bytes:
+    """A CPU list of the host's topology without the CPUs that are not shown."""
+    return _line(tuple(number for number in parse.cpu_list(text) if number in shown))
+
+
+def cut_mask(text: bytes, shown: Sequence[int]) -> bytes:
+    """The same for a mask: groups of 32 bits in hexadecimal, the highest first, as wide as the host's."""
+    groups = text.strip().split(b",")
+    keep = sum(1 << number for number in shown)
+    try:
+        mask = int(b"".join(group.rjust(8, b"0") for group in groups), 16) & keep
+    except ValueError:
+        raise ParseError("CPU mask", None, f"{text[:80]!r} is not hexadecimal") from None
+    digits = b"%0*x" % (8 * len(groups), mask)
+    widths = [len(group) for group in groups]
+    cut = [digits[8 * at + 8 - width : 8 * at + 8] for at, width in enumerate(widths)]
+    return b",".join(cut) + b"\n"
+
+
+_TOPOLOGY = ("core_cpus", "core_siblings", "thread_siblings", "cluster_cpus", "die_cpus", "package_cpus")
+_MAINFRAME = ("book_cpus", "book_siblings", "drawer_cpus", "drawer_siblings", "ppin_siblings")
+
+CUTS: Mapping[str, Callable[[bytes, Sequence[int]], bytes]] = {
+    **{f"{name}_list": cut_list for name in (*_TOPOLOGY, *_MAINFRAME)},
+    **dict.fromkeys((*_TOPOLOGY, *_MAINFRAME), cut_mask),
+    "shared_cpu_list": cut_list,
+    "shared_cpu_map": cut_mask,
+    "cpulist": cut_list,
+    "cpumap": cut_mask,
+}
+"""By file name: the topology (cpuN/topology), cache (cpuN/cache/indexM) and node (nodeN) files that name CPUs."""
+
+
+def _line(cpus: tuple[int, ...]) -> bytes:
+    return parse.format_cpu_list(cpus).encode() + b"\n"

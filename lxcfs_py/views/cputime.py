@@ -1,0 +1,211 @@
+"""The ledger behind /proc/stat: CPU counters of a container that never go back.
+
+The kernel counts a cgroup's CPU time by physical CPU (v1) or in total (v2) and never its idle time; the set of visible
+CPUs changes with quota and cpuset. The ledger keeps what was shown, by CPU, and the basis it was computed from, and
+each snapshot adds what happened since:
+
+- A visible CPU gets exactly the time that passed, as user, nice, system, steal (throttled time) and the rest as idle.
+  Time used on CPUs that are not visible, and all of v2's, is spread evenly.
+- What does not fit is owed: it is shown as soon as there is room. (A quota of 1 CPU may run 2 CPUs for half a period.)
+- When the visible set changes, the first visible CPU is raised so that no column of the sum falls.
+- A basis that goes back (a cgroup made anew, a clock set back) adds nothing. Nothing is added either while the kernel
+  does not account CPU time; what it did meanwhile follows when it does again.
+
+The ledger travels as bytes that only this module reads: where they are kept is for the caller. Columns:
+Documentation/filesystems/proc.rst, section 1.7.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from zlib import crc32
+
+from lxcfs_py.cgroup.model import Cpu, CpuClock, CpuTime, Snapshot
+from lxcfs_py.views import cpus
+
+_HEAD = struct.Struct("<4sIBI9q")
+_ROW = struct.Struct("<IBB8Q")
+_MAGIC = b"cpu\x01"
+_MOST = (1 << 63) - 1
+_SECOND = 1_000_000
+_USED, _IDLE, _STEAL = 3, 3, 4
+"""Columns of a row: user, nice and system come first."""
+
+
+@dataclass(slots=True)
+class _Ledger:
+    """`rows` are what was shown, microseconds in the order of CpuClock; `shown` the CPUs that were visible."""
+
+    age: int = 0
+    """-1: it was not known."""
+    boot: int = 0
+    throttled: int = 0
+    total: list[int] = field(default_factory=lambda: [0] * _USED)
+    owed: list[int] = field(default_factory=lambda: [0] * _USED)
+    shown: set[int] = field(default_factory=set)
+    rows: dict[int, list[int]] = field(default_factory=dict)
+    per_cpu: dict[int, list[int]] | None = None
+
+
+def advance(previous: bytes | None, snapshot: Snapshot) -> tuple[bytes, Mapping[int, CpuClock]]:
+    """The ledger after this snapshot, and what its visible CPUs show.
+
+    `previous` is the result for an earlier snapshot of the same container; without one (or with a damaged one) the
+    counters begin with the container: all it used, and its age. The first snapshot of an unknown age begins at 0.
+    """
+    ledger = _unpack(previous) or _begun(snapshot)
+    shown = cpus.visible(snapshot)
+    for number in shown:
+        ledger.rows.setdefault(number, [0] * 5)
+    _raise_first(ledger, shown, snapshot.machine.ticks)
+    if snapshot.cpu is not None and snapshot.cpu.usage is not None:
+        _add(ledger, shown, snapshot, snapshot.cpu)
+    return _pack(ledger), {number: CpuClock(*_bounded(ledger.rows[number])) for number in shown}
+
+
+def ticks(clock: CpuClock, hertz: int) -> tuple[int, int, int, int, int]:
+    """user, nice, system, idle and steal as /proc/stat counts them, in units of 1/`hertz` s."""
+    return (
+        clock.user * hertz // _SECOND,
+        clock.nice * hertz // _SECOND,
+        clock.system * hertz // _SECOND,
+        clock.idle * hertz // _SECOND,
+        clock.steal * hertz // _SECOND,
+    )
+
+
+def _begun(snapshot: Snapshot) -> _Ledger:
+    cpu = snapshot.cpu
+    ledger = _Ledger(boot=snapshot.machine.boot_now)
+    if cpu is not None and cpu.per_cpu is not None:
+        ledger.per_cpu = {number: [0] * _USED for number in cpu.per_cpu}
+    return ledger
+
+
+def _raise_first(ledger: _Ledger, shown: Collection[int], hertz: int) -> None:
+    """No column of the sum falls, neither in microseconds nor as the sum of what is printed in ticks."""
+    if not shown or ledger.shown == set(shown):
+        return
+    tick = -(-_SECOND // hertz)
+    before, after = ([ledger.rows[number] for number in numbers] for numbers in (ledger.shown, shown))
+    for column, value in enumerate(_sums(before)):
+        after[0][column] += max(0, value - sum(row[column] for row in after))
+        printed, now = (sum(row[column] * hertz // _SECOND for row in rows) for rows in (before, after))
+        after[0][column] += max(0, printed - now) * tick
+    ledger.shown = set(shown)
+
+
+def _sums(rows: list[list[int]]) -> list[int]:
+    return [sum(column) for column in zip(*rows, strict=True)]
+
+
+def _add(ledger: _Ledger, shown: Collection[int], snapshot: Snapshot, cpu: Cpu) -> None:
+    room = dict.fromkeys(shown, _elapsed(ledger, snapshot))
+    pool = ledger.owed
+    for number, times in _used(ledger, cpu):
+        for column, time in enumerate(times):
+            given = min(time, room.get(number, 0))
+            if given:
+                room[number] -= given
+                ledger.rows[number][column] += given
+            pool[column] += time - given
+    for column in range(_USED):
+        pool[column] = _spread(ledger.rows, room, column, pool[column])
+    _spread(ledger.rows, room, _STEAL, max(0, (cpu.throttled or 0) - ledger.throttled))
+    for number, rest in room.items():
+        ledger.rows[number][_IDLE] += rest
+    most = _SECOND * max(1, len(snapshot.machine.online))
+    ledger.owed = [min(owed, most) for owed in pool]
+    _rebase(ledger, snapshot, cpu)
+
+
+def _elapsed(ledger: _Ledger, snapshot: Snapshot) -> int:
+    """By the container's own clock; by the host's where that is not known or was set back."""
+    if snapshot.age is not None and 0 <= ledger.age <= snapshot.age:
+        return snapshot.age - ledger.age
+    return max(0, snapshot.machine.boot_now - ledger.boot)
+
+
+def _used(ledger: _Ledger, cpu: Cpu) -> Iterable[tuple[int, list[int]]]:
+    """What was used since, by CPU; under number -1 where only the total is known."""
+    if cpu.per_cpu is None or ledger.per_cpu is None:
+        return [(-1, _difference(cpu.time, ledger.total))]
+    return [
+        (number, _difference(time, ledger.per_cpu[number]))
+        for number, time in cpu.per_cpu.items()
+        if number in ledger.per_cpu
+    ]
+
+
+def _difference(time: CpuTime, basis: list[int]) -> list[int]:
+    return [max(0, now - before) for now, before in zip(_times(time), basis, strict=True)]
+
+
+def _times(time: CpuTime) -> tuple[int, int, int]:
+    return time.user, time.nice, time.system
+
+
+def _spread(rows: dict[int, list[int]], room: dict[int, int], column: int, time: int) -> int:
+    """Give time evenly to the CPUs as far as they have room, those with the least room first; what was left."""
+    if not time:
+        return 0
+    for at, number in enumerate(sorted(room, key=lambda number: (room[number], number))):
+        given = min(time // (len(room) - at), room[number])
+        room[number] -= given
+        rows[number][column] += given
+        time -= given
+    return time
+
+
+def _rebase(ledger: _Ledger, snapshot: Snapshot, cpu: Cpu) -> None:
+    ledger.age = -1 if snapshot.age is None else max(0, snapshot.age)
+    ledger.boot = snapshot.machine.boot_now
+    ledger.total = list(_times(cpu.time))
+    if cpu.throttled is not None:
+        ledger.throttled = cpu.throttled
+    ledger.per_cpu = None
+    if cpu.per_cpu is not None:
+        ledger.per_cpu = {number: list(_times(time)) for number, time in cpu.per_cpu.items()}
+
+
+def _pack(ledger: _Ledger) -> bytes:
+    per_cpu = ledger.per_cpu or {}
+    numbers = sorted({*ledger.rows, *per_cpu})
+    body = [
+        _ROW.pack(
+            number,
+            (number in ledger.rows) + 2 * (number in ledger.shown),
+            number in per_cpu,
+            *_bounded(ledger.rows.get(number, [0] * 5)),
+            *_bounded(per_cpu.get(number, [0] * _USED)),
+        )
+        for number in numbers
+    ]
+    fields = _bounded([ledger.age, ledger.boot, ledger.throttled, *ledger.total, *ledger.owed])
+    head = (ledger.per_cpu is not None, len(numbers), *fields)
+    rest = _HEAD.pack(_MAGIC, 0, *head)[8:] + b"".join(body)
+    return _MAGIC + struct.pack("<I", crc32(rest)) + rest
+
+
+def _bounded(numbers: Iterable[int]) -> list[int]:
+    return [min(number, _MOST) for number in numbers]
+
+
+def _unpack(record: bytes | None) -> _Ledger | None:
+    """None for what is no ledger of this version, whole and unharmed."""
+    if record is None or len(record) < _HEAD.size or (len(record) - _HEAD.size) % _ROW.size:
+        return None
+    magic, checksum, has_per_cpu, count, age, boot, throttled, *used = _HEAD.unpack_from(record)
+    if magic != _MAGIC or checksum != crc32(record[8:]) or len(record) != _HEAD.size + count * _ROW.size:
+        return None
+    ledger = _Ledger(age, boot, throttled, used[:_USED], used[_USED:], per_cpu={} if has_per_cpu else None)
+    for number, flags, known, *times in _ROW.iter_unpack(record[_HEAD.size :]):
+        if flags & 1:
+            ledger.rows[number] = times[:5]
+        if flags & 2:
+            ledger.shown.add(number)
+        if known and ledger.per_cpu is not None:
+            ledger.per_cpu[number] = times[5:]
+    return ledger

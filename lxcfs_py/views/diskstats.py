@@ -1,0 +1,41 @@
+"""/proc/diskstats (Documentation/admin-guide/iostats.rst, block/genhd.c:diskstats_show).
+
+One line for each block device that the container's cgroup has used, with the host's number and name. Bytes and
+operations are the cgroup's; what the kernel does not account by cgroup (times, merges, requests in flight) is 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lxcfs_py.cgroup.model import Io, Snapshot
+
+_SECTOR = 512
+
+
+def render(snapshot: Snapshot, host_text: bytes) -> bytes:
+    """The lines in the host's order, with as many numbers as the host's have.
+
+    No line at all where the kernel does not account I/O by cgroup: all activity there would be the neighbours'.
+    """
+    devices = snapshot.io
+    return b"".join(_lines(devices, host_text)) if devices else b""
+
+
+def _lines(devices: dict[str, Io], host_text: bytes) -> Iterator[bytes]:
+    for line in host_text.splitlines():
+        words = line.split()
+        if len(words) < 3:
+            continue
+        io = devices.get(b":".join(words[:2]).decode("ascii", "replace"))
+        if io is not None:
+            prefix = b"%s %s %s" % (words[0].rjust(4), words[1].rjust(7), words[2])
+            yield b" ".join((prefix, *(b"%d" % number for number in _numbers(io, len(words) - 3)))) + b"\n"
+
+
+def _numbers(io: Io, count: int) -> tuple[int, ...]:
+    reads = (io.rios, 0, io.rbytes // _SECTOR, 0)
+    writes = (io.wios, 0, io.wbytes // _SECTOR, 0)
+    discards = (io.dios, 0, io.dbytes // _SECTOR, 0)
+    known = (*reads, *writes, 0, 0, 0, *discards, 0, 0)
+    return (*known, *(0 for _ in range(len(known), count)))[:count]

@@ -1,0 +1,48 @@
+"""The virtual files: a new one is a render function, a row here and a golden file for each captured machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from lxcfs_py.cgroup.model import Part, Snapshot
+from lxcfs_py.views import cpuinfo, cpus, diskstats, loadavg, meminfo, stat, swaps, uptime
+
+Need = Literal["age", "tasks", "load", "clocks"]
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One virtual file."""
+
+    path: str
+    """Relative to the root: of the host's file, and of the virtual one in the by-caller tree."""
+    render: Callable[[Snapshot, bytes], bytes]
+    """Snapshot and the host's text -> the container's text; ParseError where the host's text has not its form."""
+    parts: frozenset[Part] = frozenset()
+    """What it reads of the cgroup."""
+    needs: frozenset[Need] = frozenset()
+    """What else of the Snapshot it reads: fields that no cgroup file holds; `age` stands for `boot_offset` too."""
+    own_activity: bool = False
+    """It shows what the container did, so that a container without limits has its own text too."""
+    pieces: bool = False
+    """The kernel prints the host's file record by record: a short read is not its end."""
+
+
+_MEMORY = frozenset({Part.MEMORY, Part.SWAP})
+_CPU = frozenset({Part.CPU})
+_SYS_CPU = "sys/devices/system/cpu"
+
+VIEWS: tuple[View, ...] = (
+    View("proc/cpuinfo", cpuinfo.render, _CPU, pieces=True),
+    View("proc/diskstats", diskstats.render, frozenset({Part.IO}), own_activity=True, pieces=True),
+    View("proc/loadavg", loadavg.render, needs=frozenset({"load", "tasks"}), own_activity=True),
+    View("proc/meminfo", meminfo.render, _MEMORY | {Part.HUGETLB}),
+    View("proc/stat", stat.render, _CPU, frozenset({"clocks", "tasks", "age"}), own_activity=True),
+    View("proc/swaps", swaps.render, _MEMORY, pieces=True),
+    View("proc/uptime", uptime.render, _CPU, frozenset({"age", "clocks"}), own_activity=True),
+    View(f"{_SYS_CPU}/offline", cpus.offline, _CPU),
+    View(f"{_SYS_CPU}/online", cpus.online, _CPU),
+    View(f"{_SYS_CPU}/present", cpus.present, _CPU),
+)
