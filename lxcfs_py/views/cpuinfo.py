@@ -62,11 +62,14 @@ def _recounted(blocks: list[bytes]) -> list[bytes]:
     for place in places:
         siblings[_package(place)] += 1
         cores[_package(place)].add(place.get(b"core id"))
-    recounted = []
-    for block, place in zip(blocks, places, strict=True):
-        counts = {b"siblings": siblings[_package(place)], b"cpu cores": len(cores[_package(place)])}
-        recounted.append(_COUNT.sub(lambda line, counts=counts: b"%s%s%d" % (line[1], line[2], counts[line[1]]), block))
-    return recounted
+    return [
+        _with_counts(block, {b"siblings": siblings[_package(place)], b"cpu cores": len(cores[_package(place)])})
+        for block, place in zip(blocks, places, strict=True)
+    ]
+
+
+def _with_counts(block: bytes, counts: dict[bytes, int]) -> bytes:
+    return _COUNT.sub(lambda line: b"%s%s%d" % (line[1], line[2], counts[line[1]]), block)
 
 
 def _package(place: dict[bytes, bytes]) -> _Package:

@@ -6,7 +6,7 @@ operations are the cgroup's; what the kernel does not account by cgroup (times, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from lxcfs_py.cgroup.model import Io, Snapshot
 
@@ -22,7 +22,7 @@ def render(snapshot: Snapshot, host_text: bytes) -> bytes:
     return b"".join(_lines(devices, host_text)) if devices else b""
 
 
-def _lines(devices: dict[str, Io], host_text: bytes) -> Iterator[bytes]:
+def _lines(devices: Mapping[str, Io], host_text: bytes) -> Iterator[bytes]:
     for line in host_text.splitlines():
         words = line.split()
         if len(words) < 3:
