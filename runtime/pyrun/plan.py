@@ -1,9 +1,8 @@
 """What creating a container will do: every step, in order, as a value that can be printed before anything happens.
 
-`make` turns a Spec into a Plan and decides everything that can be decided without looking at the system; what it
-needs to know of the system is a parameter. `init.py`, `mounts.py`, `cgroups.py` and their neighbours carry the
-steps out and decide nothing. Order and defaults follow opencontainers/runtime-spec runtime.md and config-linux.md,
-and runc where they are silent.
+`planning.py` makes a Plan of a Spec and decides all that can be decided without looking at the system. `init.py`,
+`mounts.py`, `cgroups.py` and their neighbours carry the steps out and decide nothing. Order and defaults follow
+opencontainers/runtime-spec runtime.md and config-linux.md, and runc where they are silent.
 
 Paths named `destination` or `path` are absolute and lie in the container: before Pivot they are resolved under
 `Plan.rootfs`, never out of it, and after Pivot from /. Paths named `source` are the host's.
@@ -14,28 +13,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from pyrun import capabilities
+from pyrun.options import MountFlags as MountFlags
+from pyrun.options import describe_propagation
 from pyrun.resources import Write
 from pyrun.spec import Hooks, Rlimit, TimeOffset
 
-
-class MountFlags(NamedTuple):
-    """How a mount is made: numbers of mount(2) and mount_setattr(2)."""
-
-    flags: int = 0
-    """MS_* of the mount itself, without MS_BIND and MS_REC; what a bind mount is remounted with."""
-    cleared: int = 0
-    """MS_* that options such as `rw` or `exec` take away from what a bind mount inherits."""
-    propagation: tuple[int, ...] = ()
-    """MS_SHARED, MS_PRIVATE, MS_SLAVE or MS_UNBINDABLE, each perhaps with MS_REC: one mount(2) each, after the
-    mount."""
-    recursive_set: int = 0
-    """MOUNT_ATTR_* to set on the mount and all below it (`rro`, `rnosuid` ...)."""
-    recursive_clear: int = 0
-    """MOUNT_ATTR_* to clear on the mount and all below it (`rrw` ...)."""
-    data: str = ""
-    """The file system's own options."""
-    copy_up: bool = False
-    """`tmpcopyup`: what the rootfs has at the destination is copied into the new tmpfs."""
+_UNLIMITED = 2**64 - 1
+_PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_@%+=:,./-")
 
 
 class Namespaces(NamedTuple):
@@ -49,6 +34,13 @@ class Namespaces(NamedTuple):
     """The boot clock of the new time namespace shall read 0 when the container is created (instead of
     `time_offsets`)."""
 
+    def describe(self) -> str:
+        offsets = [f"{offset.clock} clock {offset.secs:+d}.{offset.nanosecs:09d} s" for offset in self.time_offsets]
+        offsets += ["boot clock at 0"] if self.boot_clock_at_zero else []
+        parts = [f"new {', '.join(self.unshare)}"] if self.unshare else []
+        parts += [f"join {kind} of {path}" for kind, path in self.join]
+        return f"namespaces: {'; '.join(parts + offsets)}"
+
 
 class Cgroup(NamedTuple):
     """Make the cgroup `path` (below each hierarchy's mount point, begins with /), write, and put init into it."""
@@ -56,11 +48,17 @@ class Cgroup(NamedTuple):
     path: str
     writes: tuple[Write, ...] = ()
 
+    def describe(self) -> str:
+        return "\n".join([f"cgroup: make {self.path}", *(f"cgroup: {write.describe()}" for write in self.writes)])
+
 
 class Propagate(NamedTuple):
     """Set the propagation of the new mount namespace's / (host's tree) so that nothing leaks to the host."""
 
     flags: int
+
+    def describe(self) -> str:
+        return f"make the host's tree {describe_propagation(self.flags)} in the new mount namespace"
 
 
 class Overlay(NamedTuple):
@@ -75,11 +73,17 @@ class Overlay(NamedTuple):
     destination: str
     scratch: str
 
+    def describe(self) -> str:
+        return f"lay a throw-away layer over {self.lower} (in a tmpfs at {self.scratch}) as {self.destination}"
+
 
 class BindRoot(NamedTuple):
     """Bind `source`, the bundle's rootfs, with all below it on itself, so that it is a mount point to pivot to."""
 
     source: str
+
+    def describe(self) -> str:
+        return f"bind {self.source} as the root"
 
 
 class Mount(NamedTuple):
@@ -90,6 +94,9 @@ class Mount(NamedTuple):
     source: str
     flags: MountFlags = MountFlags()
 
+    def describe(self) -> str:
+        return f"mount {self.fstype} {self.source} at {self.destination}{self.flags.describe()}"
+
 
 class CgroupMount(NamedTuple):
     """Show the container its own cgroups: on v2 one cgroup2 mount, on v1 and hybrid a tmpfs with one mount a
@@ -97,6 +104,9 @@ class CgroupMount(NamedTuple):
 
     destination: str
     flags: MountFlags = MountFlags()
+
+    def describe(self) -> str:
+        return f"mount the container's cgroups at {self.destination}{self.flags.describe()}"
 
 
 class Bind(NamedTuple):
@@ -108,6 +118,10 @@ class Bind(NamedTuple):
     flags: MountFlags = MountFlags()
     optional: bool = False
     """A source or destination that is not there is no failure (a file that this kernel's /proc lacks)."""
+
+    def describe(self) -> str:
+        how = "bind with all below it" if self.recursive else "bind"
+        return f"{how} {self.source} at {self.destination}{self.flags.describe()}"
 
 
 class Device(NamedTuple):
@@ -121,12 +135,19 @@ class Device(NamedTuple):
     uid: int
     gid: int
 
+    def describe(self) -> str:
+        number = "" if self.type == "p" else f" {self.major}:{self.minor}"
+        return f"make device {self.path} {self.type}{number} mode {self.mode:04o} owner {self.uid}:{self.gid}"
+
 
 class Symlink(NamedTuple):
     """Make a symbolic link unless something is there."""
 
     path: str
     target: str
+
+    def describe(self) -> str:
+        return f"link {self.path} to {self.target}"
 
 
 class Console(NamedTuple):
@@ -135,6 +156,10 @@ class Console(NamedTuple):
     rows: int = 0
     columns: int = 0
     """0 and 0: the size of the caller's terminal."""
+
+    def describe(self) -> str:
+        size = f" of {self.rows} rows and {self.columns} columns" if self.rows or self.columns else ""
+        return f"open a terminal{size} as /dev/console"
 
 
 class RunHooks(NamedTuple):
@@ -146,6 +171,9 @@ class RunHooks(NamedTuple):
 
     kind: str
 
+    def describe(self) -> str:
+        return f"run {self.kind} hooks"
+
 
 class Pivot(NamedTuple):
     """Make the rootfs the root and detach the host's tree. `propagation` is the new root's, 0 where it is left
@@ -153,11 +181,17 @@ class Pivot(NamedTuple):
 
     propagation: int = 0
 
+    def describe(self) -> str:
+        return "pivot to the root" + (f", {describe_propagation(self.propagation)}" if self.propagation else "")
+
 
 class RemountReadonly(NamedTuple):
     """Make the mount at `path` read-only, with the other flags that it has."""
 
     path: str
+
+    def describe(self) -> str:
+        return f"remount {self.path} read-only"
 
 
 class Hostname(NamedTuple):
@@ -165,11 +199,17 @@ class Hostname(NamedTuple):
 
     name: str
 
+    def describe(self) -> str:
+        return f"set the host name to {self.name}"
+
 
 class Domainname(NamedTuple):
     """setdomainname(2)."""
 
     name: str
+
+    def describe(self) -> str:
+        return f"set the domain name to {self.name}"
 
 
 class Sysctl(NamedTuple):
@@ -178,11 +218,17 @@ class Sysctl(NamedTuple):
     path: str
     value: str
 
+    def describe(self) -> str:
+        return f"write {self.value} to /proc/sys/{self.path}"
+
 
 class ReadonlyPath(NamedTuple):
     """Bind `path` on itself, read-only with all below it; missing is no failure."""
 
     path: str
+
+    def describe(self) -> str:
+        return f"make {self.path} read-only"
 
 
 class Mask(NamedTuple):
@@ -190,11 +236,17 @@ class Mask(NamedTuple):
 
     path: str
 
+    def describe(self) -> str:
+        return f"mask {self.path}"
+
 
 class OomScoreAdj(NamedTuple):
     """Write /proc/self/oom_score_adj."""
 
     value: int
+
+    def describe(self) -> str:
+        return f"set oom_score_adj to {self.value}"
 
 
 class SetRlimit(NamedTuple):
@@ -202,15 +254,25 @@ class SetRlimit(NamedTuple):
 
     limit: Rlimit
 
+    def describe(self) -> str:
+        soft, hard = ("unlimited" if value == _UNLIMITED else value for value in (self.limit.soft, self.limit.hard))
+        return f"limit {self.limit.type} to {soft}, hard {hard}"
+
 
 class BoundCapabilities(NamedTuple):
     """Drop every capability from the bounding set whose number is not in `keep` (a mask of 1 << number)."""
 
     keep: int
 
+    def describe(self) -> str:
+        return f"bound capabilities to {capabilities.describe(self.keep)}"
+
 
 class NoNewPrivileges(NamedTuple):
     """prctl PR_SET_NO_NEW_PRIVS."""
+
+    def describe(self) -> str:
+        return "allow no new privileges"
 
 
 class SetUser(NamedTuple):
@@ -220,6 +282,10 @@ class SetUser(NamedTuple):
     gid: int
     groups: tuple[int, ...]
     umask: int
+
+    def describe(self) -> str:
+        groups = f" groups {','.join(map(str, self.groups))}" if self.groups else ""
+        return f"become user {self.uid}:{self.gid}{groups} umask {self.umask:04o}"
 
 
 class SetCapabilities(NamedTuple):
@@ -231,11 +297,18 @@ class SetCapabilities(NamedTuple):
     inheritable: int
     ambient: int
 
+    def describe(self) -> str:
+        sets = zip(self._fields, self, strict=True)
+        return "set capabilities: " + "; ".join(f"{name} {capabilities.describe(mask)}" for name, mask in sets)
+
 
 class Chdir(NamedTuple):
     """Go to the working directory; as the container's user, after SetUser."""
 
     path: str
+
+    def describe(self) -> str:
+        return f"go to {self.path}"
 
 
 class FindCommand(NamedTuple):
@@ -245,9 +318,15 @@ class FindCommand(NamedTuple):
     search: tuple[str, ...]
     """Directories of PATH, tried in order where `command` has no slash."""
 
+    def describe(self) -> str:
+        return f"find {self.command}" + ("" if "/" in self.command else f" in {':'.join(self.search)}")
+
 
 class AwaitStart(NamedTuple):
     """Report that the container is created; wait until it is started."""
+
+    def describe(self) -> str:
+        return "wait for start"
 
 
 class Exec(NamedTuple):
@@ -255,6 +334,9 @@ class Exec(NamedTuple):
 
     args: tuple[str, ...]
     env: tuple[str, ...]
+
+    def describe(self) -> str:
+        return f"execute {' '.join(map(_quoted, self.args))}"
 
 
 Step = (
@@ -301,3 +383,17 @@ class Plan(NamedTuple):
     hooks: Hooks
     terminal: bool
     annotations: Mapping[str, str]
+    warnings: tuple[str, ...] = ()
+    """What was asked for and will not be in force; the caller logs them."""
+
+    def describe(self) -> str:
+        """One line a step."""
+        lines = [f"container {self.container_id} of {self.bundle}", self.namespaces.describe(), self.cgroup.describe()]
+        lines += [step.describe() for step in self.steps]
+        lines += [f"warning: {warning}" for warning in self.warnings]
+        return "\n".join(lines) + "\n"
+
+
+def _quoted(word: str) -> str:
+    """As a shell would need it."""
+    return word if word and _PLAIN.issuperset(word) else "'" + word.replace("'", "'\\''") + "'"

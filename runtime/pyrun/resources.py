@@ -6,7 +6,11 @@ controller is on which version is a parameter, `cgroups.py` finds the directorie
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
+
+from lxcfs_py.errors import Unsupported
+from pyrun.spec import BlockIo, Cpu, DeviceRule, HugepageLimit, Memory, Resources
 
 
 class Write(NamedTuple):
@@ -18,3 +22,255 @@ class Write(NamedTuple):
     value: str
     optional: bool = False
     """A file that this kernel does not have is no failure."""
+
+    def describe(self) -> str:
+        return f"write {self.value} to {self.controller or 'unified'} {self.file}"
+
+
+V1_DEFAULT_PERIOD = 100_000
+_SHARES_LOWEST, _SHARES_HIGHEST = 2, 262_144
+
+
+def make(asked: Resources, versions: Mapping[str, int]) -> tuple[Write, ...]:
+    """All writes, in order, for a new cgroup.
+
+    `versions` says which cgroup version has each controller of this machine. Unsupported names a resource that no
+    hierarchy here can limit, so that nobody believes it in force.
+    """
+    writes = [
+        *_memory(asked.memory, versions),
+        *_cpu(asked.cpu, versions),
+        *_cpuset(asked.cpu, versions),
+        *_pids(asked.pids_limit, versions),
+        *_block_io(asked.block_io, versions),
+        *_hugetlb(asked.hugepage_limits, versions),
+        *_devices(asked.devices, versions),
+        *_unified(asked.unified, versions),
+    ]
+    return tuple(writes)
+
+
+def weight(shares: int) -> int:
+    """v1 cpu.shares 2 .. 262144 on v2's scale 1 .. 10000, linearly, as the OCI runtimes and Kubernetes do; 0 stays
+    0."""
+    if not shares:
+        return 0
+    shares = min(max(shares, _SHARES_LOWEST), _SHARES_HIGHEST)
+    return 1 + (shares - _SHARES_LOWEST) * 9999 // (_SHARES_HIGHEST - _SHARES_LOWEST)
+
+
+def io_weight(blkio: int) -> int:
+    """v1 blkio.weight 10 .. 1000 on v2's scale 1 .. 10000, linearly; 0 stays 0."""
+    return 1 + (blkio - 10) * 9999 // 990 if blkio >= 10 else 0
+
+
+def _version(controller: str, where: str, versions: Mapping[str, int]) -> int:
+    if controller not in versions:
+        raise Unsupported(
+            f"linux.resources.{where}: this machine has no {controller} controller",
+            "see /proc/cgroups and /proc/mounts",
+        )
+    return versions[controller]
+
+
+def _memory(memory: Memory, versions: Mapping[str, int]) -> list[Write]:
+    if memory == Memory():
+        return []
+    if _version("memory", "memory", versions) == 1:
+        return _memory_v1(memory)
+    if memory.swappiness is not None:
+        raise Unsupported(
+            "linux.resources.memory.swappiness: cgroup v2 has no such limit", "take it out of config.json"
+        )
+    if memory.disable_oom_killer:
+        raise Unsupported("linux.resources.memory.disableOOMKiller: cgroup v2 has no such switch", "take it out")
+    files = (
+        ("memory.max", _v2_limit(memory.limit)),
+        ("memory.swap.max", _v2_swap(memory)),
+        ("memory.low", _v2_limit(memory.reservation)),
+    )
+    return [Write("memory", file, value) for file, value in files if value is not None]
+
+
+def _memory_v1(memory: Memory) -> list[Write]:
+    """A new group has no limits, so memory comes before memory+swap, which must never be less.
+
+    A limit without `swap` leaves swap without limit, as the spec has it; "no limit" for memory lifts swap's too.
+    """
+    files = (
+        ("memory.limit_in_bytes", memory.limit or None),
+        ("memory.memsw.limit_in_bytes", -1 if memory.limit == -1 and memory.swap is None else memory.swap or None),
+        ("memory.soft_limit_in_bytes", memory.reservation or None),
+        ("memory.swappiness", memory.swappiness),
+        ("memory.oom_control", 1 if memory.disable_oom_killer else None),
+    )
+    return [Write("memory", file, str(value), optional=value == -1) for file, value in files if value is not None]
+
+
+def _v2_limit(limit: int | None) -> str | None:
+    """-1 is "max", 0 and None leave the file alone."""
+    if not limit:
+        return None
+    return "max" if limit == -1 else str(limit)
+
+
+def _v2_swap(memory: Memory) -> str | None:
+    """v2 counts swap alone: memory plus swap less memory."""
+    if not memory.swap:
+        return None
+    return "max" if memory.swap == -1 else str(memory.swap - (memory.limit or 0))
+
+
+def _cpu(cpu: Cpu, versions: Mapping[str, int]) -> list[Write]:
+    cpu = cpu._replace(cpus="", mems="")
+    if cpu == Cpu():
+        return []
+    return _cpu_v1(cpu) if _version("cpu", "cpu", versions) == 1 else _cpu_v2(cpu)
+
+
+def _cpu_v1(cpu: Cpu) -> list[Write]:
+    """0 leaves a file alone. The period goes first: a quota is judged by the period that is in force."""
+    files = (
+        ("cpu.shares", cpu.shares),
+        ("cpu.cfs_period_us", cpu.period),
+        ("cpu.cfs_quota_us", cpu.quota),
+        ("cpu.cfs_burst_us", cpu.burst),
+        ("cpu.rt_period_us", cpu.realtime_period),
+        ("cpu.rt_runtime_us", cpu.realtime_runtime),
+        ("cpu.idle", cpu.idle),
+    )
+    return [Write("cpu", file, str(value)) for file, value in files if value]
+
+
+def _cpu_v2(cpu: Cpu) -> list[Write]:
+    if cpu.realtime_period or cpu.realtime_runtime:
+        raise Unsupported(
+            "linux.resources.cpu.realtimeRuntime: cgroup v2 has no such limit", "take it out of config.json"
+        )
+    quota = "max" if not cpu.quota or cpu.quota < 0 else str(cpu.quota)
+    bandwidth = f"{quota} {cpu.period or V1_DEFAULT_PERIOD}" if cpu.quota or cpu.period else ""
+    files = (
+        ("cpu.idle", str(cpu.idle) if cpu.idle else ""),
+        ("cpu.weight", str(weight(cpu.shares)) if cpu.shares and not cpu.idle else ""),
+        ("cpu.max", bandwidth),
+        ("cpu.max.burst", str(cpu.burst) if cpu.burst else ""),
+    )
+    return [Write("cpu", file, value) for file, value in files if value]
+
+
+def _cpuset(cpu: Cpu, versions: Mapping[str, int]) -> list[Write]:
+    files = (("cpuset.cpus", cpu.cpus), ("cpuset.mems", cpu.mems))
+    asked = [Write("cpuset", file, value) for file, value in files if value]
+    if asked:
+        _version("cpuset", "cpu.cpus" if cpu.cpus else "cpu.mems", versions)
+    return asked
+
+
+def _pids(limit: int | None, versions: Mapping[str, int]) -> list[Write]:
+    """0 and -1 are "no limit", as a new group has it."""
+    if not limit or limit < 0:
+        return []
+    _version("pids", "pids", versions)
+    return [Write("pids", "pids.max", str(limit))]
+
+
+def _block_io(io: BlockIo, versions: Mapping[str, int]) -> list[Write]:
+    if io == BlockIo():
+        return []
+    if "io" not in versions:
+        _version("blkio", "blockIO", versions)
+        return _block_io_v1(io)
+    return _block_io_v2(io)
+
+
+_THROTTLES = (
+    ("throttle_read_bps", "blkio.throttle.read_bps_device", "rbps"),
+    ("throttle_write_bps", "blkio.throttle.write_bps_device", "wbps"),
+    ("throttle_read_iops", "blkio.throttle.read_iops_device", "riops"),
+    ("throttle_write_iops", "blkio.throttle.write_iops_device", "wiops"),
+)
+"""Field of BlockIo, v1 file, key in v2's io.max."""
+
+
+def _block_io_v1(io: BlockIo) -> list[Write]:
+    pairs = [("blkio.bfq.weight", str(io.weight or "")), ("blkio.bfq.leaf_weight", str(io.leaf_weight or ""))]
+    for device in io.weight_device:
+        number = f"{device.major}:{device.minor}"
+        pairs += [("blkio.bfq.weight_device", f"{number} {device.weight}")] if device.weight else []
+        pairs += [("blkio.bfq.leaf_weight_device", f"{number} {device.leaf_weight}")] if device.leaf_weight else []
+    for field, file, _ in _THROTTLES:
+        pairs += [(file, f"{limit.major}:{limit.minor} {limit.rate}") for limit in getattr(io, field)]
+    return [Write("blkio", file, value) for file, value in pairs if value]
+
+
+def _block_io_v2(io: BlockIo) -> list[Write]:
+    if io.leaf_weight or any(device.leaf_weight for device in io.weight_device):
+        raise Unsupported(
+            "linux.resources.blockIO.leafWeight: cgroup v2 has no such weight", "take it out of config.json"
+        )
+    writes = [Write("io", "io.weight", f"default {io_weight(io.weight)}")] if io.weight else []
+    writes += [
+        Write("io", "io.weight", f"{device.major}:{device.minor} {io_weight(device.weight)}")
+        for device in io.weight_device
+        if device.weight
+    ]
+    for field, _, key in _THROTTLES:
+        writes += [
+            Write("io", "io.max", f"{limit.major}:{limit.minor} {key}={limit.rate or 'max'}")
+            for limit in getattr(io, field)
+        ]
+    return writes
+
+
+def _hugetlb(limits: tuple[HugepageLimit, ...], versions: Mapping[str, int]) -> list[Write]:
+    if not limits:
+        return []
+    name = "limit_in_bytes" if _version("hugetlb", "hugepageLimits", versions) == 1 else "max"
+    return [Write("hugetlb", f"hugetlb.{limit.page_size}.{name}", str(limit.limit)) for limit in limits]
+
+
+DEFAULT_DEVICES = (
+    DeviceRule(True, "c", None, None, "m"),
+    DeviceRule(True, "b", None, None, "m"),
+    DeviceRule(True, "c", 1, 3),
+    DeviceRule(True, "c", 1, 5),
+    DeviceRule(True, "c", 1, 7),
+    DeviceRule(True, "c", 1, 8),
+    DeviceRule(True, "c", 1, 9),
+    DeviceRule(True, "c", 5, 0),
+    DeviceRule(True, "c", 5, 2),
+    DeviceRule(True, "c", 136, None),
+)
+"""What every container may use after its own rules: mknod of anything, null zero full random urandom tty ptmx,
+terminals."""
+
+
+def _devices(rules: tuple[DeviceRule, ...], versions: Mapping[str, int]) -> list[Write]:
+    """v1: one line a rule, the defaults last, as runc has it.
+
+    On v2 these rules would be an eBPF program, which this release does not load: there, what devices a container can
+    open is limited by the nodes in its /dev, by `nodev` and by the lack of CAP_MKNOD.
+    """
+    if not rules or versions.get("devices") != 1:
+        return []
+    return [
+        Write("devices", "devices.allow" if rule.allow else "devices.deny", _device_line(rule))
+        for rule in (*rules, *DEFAULT_DEVICES)
+    ]
+
+
+def _device_line(rule: DeviceRule) -> str:
+    major, minor = ("*" if number is None else number for number in (rule.major, rule.minor))
+    return f"{rule.type} {major}:{minor} {rule.access}"
+
+
+def _unified(files: Mapping[str, str], versions: Mapping[str, int]) -> list[Write]:
+    """Last of all, so that they win over what was translated."""
+    writes = []
+    for file, value in files.items():
+        controller = file.partition(".")[0]
+        where = f'unified["{file}"]'
+        if controller != "cgroup" and _version(controller, where, versions) != 2:
+            raise Unsupported(f"linux.resources.{where}: the {controller} controller is on cgroup v1 here")
+        writes.append(Write("" if controller == "cgroup" else controller, file, value))
+    return writes

@@ -58,8 +58,8 @@ class Process(NamedTuple):
     console_size: tuple[int, int] | None = None
     """Rows and columns."""
     user: User = User()
-    capabilities: Capabilities | None = None
-    """None: config.json says nothing of them, and the container keeps what pyrun has."""
+    capabilities: Capabilities = Capabilities()
+    """Left out is none, as runc has it."""
     rlimits: tuple[Rlimit, ...] = ()
     no_new_privileges: bool = False
     oom_score_adj: int | None = None
@@ -198,8 +198,7 @@ class Linux(NamedTuple):
 class Spec(NamedTuple):
     oci_version: str
     root: Root
-    process: Process | None
-    """None: such a container can be created, not started."""
+    process: Process
     hostname: str | None = None
     domainname: str | None = None
     mounts: tuple[Mount, ...] = ()

@@ -1,0 +1,274 @@
+"""A Spec -> the Plan that creates its container.
+
+Order and defaults follow opencontainers/runtime-spec runtime.md, config.md and config-linux.md ("Default Devices",
+"Default File Systems"), and runc where they are silent. What must be known of the machine is a parameter; two of
+our own annotations ask for what OCI has no word for:
+
+    pyrun.root=throw-away     root.path is the lower layer of an overlay whose upper layer goes with the container
+    pyrun.boot-clock=zero     the time namespace's boot clock begins at 0, so that uptime is the container's
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from lxcfs_py.errors import SpecError
+from pyrun import capabilities, options, plan, resources
+from pyrun.spec import Capabilities, Linux, Mount, Process, Spec
+
+ROOT_ANNOTATION, THROW_AWAY = "pyrun.root", "throw-away"
+BOOT_CLOCK_ANNOTATION, ZERO = "pyrun.boot-clock", "zero"
+
+_READONLY = 1
+_HIDDEN = options.MountFlags(flags=1 | 2 | 4 | 8)
+"""ro,nosuid,nodev,noexec: how the virtual files are bound."""
+
+_SEARCH = ("/bin", "/usr/bin")
+"""Where execvp(3) looks without a PATH."""
+
+_DEVICES = (
+    ("/dev/null", 1, 3),
+    ("/dev/zero", 1, 5),
+    ("/dev/full", 1, 7),
+    ("/dev/random", 1, 8),
+    ("/dev/urandom", 1, 9),
+    ("/dev/tty", 5, 0),
+)
+
+_LINKS = (
+    ("/dev/ptmx", "pts/ptmx"),
+    ("/dev/fd", "/proc/self/fd"),
+    ("/dev/stdin", "/proc/self/fd/0"),
+    ("/dev/stdout", "/proc/self/fd/1"),
+    ("/dev/stderr", "/proc/self/fd/2"),
+    ("/dev/core", "/proc/kcore"),
+)
+
+
+class Lxcfs(NamedTuple):
+    """The virtual files that a daemon serves."""
+
+    mount: str
+    """Its mount point on the host."""
+    paths: tuple[str, ...]
+    """Below the mount point, without a leading slash: `proc/meminfo`, `sys/devices/system/cpu`."""
+
+
+class Facts(NamedTuple):
+    """What a plan needs to know of the machine."""
+
+    versions: Mapping[str, int]
+    """The cgroup version, 1 or 2, of each controller."""
+    scratch: str = ""
+    """A directory of the host for the container's own mounts."""
+    nested: tuple[str, ...] = ()
+    """With a throw-away root: directories below root.path that are file systems of their own and belong to it."""
+    lxcfs: Lxcfs | None = None
+
+
+def make(spec: Spec, container_id: str, bundle: str, facts: Facts) -> plan.Plan:
+    """The whole plan; `bundle` is absolute. SpecError or Unsupported where config.json asks for what cannot be."""
+    throw_away = _annotated(spec, ROOT_ANNOTATION, THROW_AWAY)
+    source = posixpath.normpath(posixpath.join(bundle, spec.root.path))
+    root: list[plan.Step]
+    if throw_away:
+        root = [plan.Overlay(source, "/", facts.scratch)]
+        root += [plan.Overlay(posixpath.join(source, path), f"/{path}", facts.scratch) for path in facts.nested]
+    else:
+        root = [plan.BindRoot(source)]
+    propagation = options.propagation(spec.linux.rootfs_propagation or "")
+    steps: tuple[plan.Step, ...] = (
+        plan.Propagate(propagation or options.propagation("rslave")),
+        *root,
+        *_mounts(spec, bundle),
+        *_virtual_files(spec, facts.lxcfs),
+        *_devices(spec),
+        *_hooks(spec, "prestart", "createRuntime", "createContainer"),
+        plan.Pivot(propagation),
+        *_root_settings(spec, facts.nested if throw_away else ()),
+        *_process(spec.process),
+        plan.AwaitStart(),
+        *_hooks(spec, "startContainer"),
+        plan.Exec(spec.process.args, spec.process.env),
+    )
+    return plan.Plan(
+        container_id=container_id,
+        bundle=bundle,
+        rootfs=posixpath.join(facts.scratch, "root") if throw_away else source,
+        namespaces=_namespaces(spec),
+        cgroup=plan.Cgroup(
+            _cgroup_path(spec.linux, container_id), resources.make(spec.linux.resources, facts.versions)
+        ),
+        steps=steps,
+        hooks=spec.hooks,
+        terminal=spec.process.terminal,
+        annotations=spec.annotations,
+        warnings=tuple(_warnings(spec, facts)),
+    )
+
+
+def _annotated(spec: Spec, name: str, value: str) -> bool:
+    """Whether an annotation of ours is there; SpecError for a value that it does not have."""
+    found = spec.annotations.get(name)
+    if found not in (None, value):
+        raise SpecError(f'annotations["{name}"]', f'must be "{value}", not "{found}"')
+    return found is not None
+
+
+def _namespaces(spec: Spec) -> plan.Namespaces:
+    at_zero = _annotated(spec, BOOT_CLOCK_ANNOTATION, ZERO)
+    wanted = spec.linux.namespaces
+    if at_zero and ("time", None) not in wanted:
+        raise SpecError(f'annotations["{BOOT_CLOCK_ANNOTATION}"]', "needs a new time namespace in linux.namespaces")
+    if at_zero and spec.linux.time_offsets:
+        raise SpecError("linux.timeOffsets", f"contradicts the annotation {BOOT_CLOCK_ANNOTATION}")
+    return plan.Namespaces(
+        unshare=tuple(namespace.type for namespace in wanted if namespace.path is None),
+        join=tuple((namespace.type, namespace.path) for namespace in wanted if namespace.path is not None),
+        time_offsets=spec.linux.time_offsets,
+        boot_clock_at_zero=at_zero,
+    )
+
+
+def _cgroup_path(linux: Linux, container_id: str) -> str:
+    """`cgroupsPath`; a relative one, or none, lies below /pyrun."""
+    path = linux.cgroups_path or container_id
+    if ".." in path.split("/"):
+        raise SpecError("linux.cgroupsPath", f'must not have ".." in it: "{path}"')
+    made = "/" + posixpath.normpath(posixpath.join("/pyrun", path)).lstrip("/")
+    if made == "/":
+        raise SpecError("linux.cgroupsPath", "must not be the root of the hierarchy")
+    return made
+
+
+def _mounts(spec: Spec, bundle: str) -> Iterator[plan.Step]:
+    for index, mount in enumerate(spec.mounts):
+        yield _mount(mount, f"mounts[{index}]", bundle)
+
+
+def _mount(mount: Mount, where: str, bundle: str) -> plan.Step:
+    bind = mount.type == "bind" or options.is_bind(mount.options)
+    flags = options.parse(mount.options, f"{where}.options", bind=bind)
+    destination = posixpath.normpath(mount.destination)
+    if bind:
+        if not mount.source:
+            raise SpecError(f"{where}.source", "is missing")
+        source = posixpath.normpath(posixpath.join(bundle, mount.source))
+        return plan.Bind(source, destination, "rbind" in mount.options, flags)
+    if not mount.type:
+        raise SpecError(f"{where}.type", "is missing")
+    if mount.type in ("cgroup", "cgroup2"):
+        return plan.CgroupMount(destination, flags)
+    if _on_dev(mount) and flags.flags & _READONLY:
+        flags = flags._replace(flags=flags.flags & ~_READONLY)
+    return plan.Mount(destination, mount.type, mount.source or mount.type, flags)
+
+
+def _on_dev(mount: Mount) -> bool:
+    """A new file system that device nodes will be made in: read-only comes after them."""
+    return (
+        posixpath.normpath(mount.destination) == "/dev" and mount.type != "bind" and not options.is_bind(mount.options)
+    )
+
+
+def _virtual_files(spec: Spec, lxcfs: Lxcfs | None) -> Iterator[plan.Bind]:
+    """Binds over what the container's own /proc and /sys have; a container without them has nothing to cover."""
+    if lxcfs is None:
+        return
+    mounted = {posixpath.normpath(mount.destination) for mount in spec.mounts if "subset=pid" not in mount.options}
+    for path in lxcfs.paths:
+        if f"/{path.partition('/')[0]}" in mounted:
+            yield plan.Bind(posixpath.join(lxcfs.mount, path), f"/{path}", flags=_HIDDEN)
+
+
+def _devices(spec: Spec) -> Iterator[plan.Step]:
+    """The spec's default devices, then what config.json adds or has otherwise; none in a /dev bound from the host."""
+    on_dev = [mount for mount in spec.mounts if posixpath.normpath(mount.destination) == "/dev"]
+    if on_dev and not _on_dev(on_dev[-1]):
+        return
+    made = {path: plan.Device(path, "c", major, minor, 0o666, 0, 0) for path, major, minor in _DEVICES}
+    for device in spec.linux.devices:
+        path = posixpath.normpath(device.path)
+        kind = "c" if device.type == "u" else device.type
+        made[path] = plan.Device(path, kind, device.major, device.minor, device.file_mode, device.uid, device.gid)
+    yield from made.values()
+    yield from (plan.Symlink(path, target) for path, target in _LINKS)
+
+
+def _hooks(spec: Spec, *kinds: str) -> Iterator[plan.RunHooks]:
+    hooks = {
+        "prestart": spec.hooks.prestart,
+        "createRuntime": spec.hooks.create_runtime,
+        "createContainer": spec.hooks.create_container,
+        "startContainer": spec.hooks.start_container,
+    }
+    return (plan.RunHooks(kind) for kind in kinds if hooks[kind])
+
+
+def _root_settings(spec: Spec, nested: tuple[str, ...]) -> Iterator[plan.Step]:
+    """What is done in the new root, still with all privileges."""
+    if spec.process.terminal:
+        yield plan.Console(*(spec.process.console_size or (0, 0)))
+    for mount in spec.mounts:
+        if _on_dev(mount) and options.parse(mount.options, "mounts", bind=False).flags & _READONLY:
+            yield plan.RemountReadonly("/dev")
+    if spec.root.readonly:
+        yield plan.RemountReadonly("/")
+        yield from (plan.RemountReadonly(f"/{path}") for path in nested)
+    if spec.hostname:
+        yield plan.Hostname(spec.hostname)
+    if spec.domainname:
+        yield plan.Domainname(spec.domainname)
+    yield from (plan.Sysctl(_sysctl_path(name), value) for name, value in spec.linux.sysctl.items())
+    yield from map(plan.ReadonlyPath, spec.linux.readonly_paths)
+    yield from map(plan.Mask, spec.linux.masked_paths)
+
+
+def _sysctl_path(name: str) -> str:
+    """As sysctl(8): the first separator says which of dot and slash separates; the other stands for a dot in a name."""
+    dot, slash = name.find("."), name.find("/")
+    if slash < 0 or 0 <= dot < slash:
+        return name.translate({ord("."): "/", ord("/"): "."})
+    return name
+
+
+def _process(process: Process) -> Iterator[plan.Step]:
+    """From privileged to what the command runs as."""
+    if process.oom_score_adj is not None:
+        yield plan.OomScoreAdj(process.oom_score_adj)
+    yield from map(plan.SetRlimit, process.rlimits)
+    yield plan.BoundCapabilities(capabilities.mask(process.capabilities.bounding))
+    user = process.user
+    yield plan.SetUser(user.uid, user.gid, user.additional_gids, 0o022 if user.umask is None else user.umask)
+    yield _capabilities(process.capabilities)
+    if process.no_new_privileges:
+        yield plan.NoNewPrivileges()
+    yield plan.Chdir(process.cwd)
+    search = next((value[5:] for value in reversed(process.env) if value.startswith("PATH=")), "")
+    yield plan.FindCommand(process.args[0], tuple(search.split(":")) if search else _SEARCH)
+
+
+def _capabilities(asked: Capabilities) -> plan.SetCapabilities:
+    """Sets that capset(2) takes: effective within permitted, ambient within permitted and inheritable."""
+    permitted = capabilities.mask(asked.permitted)
+    inheritable = capabilities.mask(asked.inheritable)
+    return plan.SetCapabilities(
+        effective=capabilities.mask(asked.effective) & permitted,
+        permitted=permitted,
+        inheritable=inheritable,
+        ambient=capabilities.mask(asked.ambient) & permitted & inheritable,
+    )
+
+
+def _warnings(spec: Spec, facts: Facts) -> Iterator[str]:
+    """What the spec lets a runtime do without, if it says so."""
+    asked = spec.process.capabilities
+    names = sorted({name for names in asked for name in names})
+    for name in capabilities.unknown(names):
+        yield f"process.capabilities: {name} is not known"
+    for name in sorted(set(asked.ambient) - (set(asked.permitted) & set(asked.inheritable))):
+        yield f"process.capabilities.ambient: {name} cannot be ambient, it is not both permitted and inheritable"
+    if spec.linux.resources.devices and facts.versions.get("devices") != 1:
+        yield "linux.resources.devices: not in force, since there is no v1 devices controller here"
