@@ -27,7 +27,7 @@ MACHINE = (
     "sys/devices/system/cpu/cpu*/cache/index*/shared_cpu_list",
     *("sys/devices/system/node/*", "sys/devices/system/node/node*/cpu*", "sys/devices/system/node/node*/meminfo"),
 )
-PROCESS = ("cgroup", "stat", "status", "timens_offsets", "uid_map")
+PROCESS = ("cgroup", "timens_offsets", "uid_map")
 CGROUP = (
     *("cgroup.controllers", "cgroup.events", "cgroup.procs", "cgroup.subtree_control", "cgroup.threads", "cgroup.type"),
     *("tasks", "memory.*stat", "memory.*usage_in_bytes", "memory.*limit_in_bytes", "memory.failcnt"),
@@ -88,16 +88,23 @@ def _left_out(path: str) -> bool:
 
 def _process(host: Host, pid: int) -> Iterator[str]:
     yield from (f"proc/{pid}/{name}" for name in PROCESS)
-    children = host.read(f"proc/{pid}/task/{pid}/children").split()
-    yield from (f"proc/{child.decode()}/stat" for child in children)
+    paths = hierarchy.paths(host, pid)
+    for mount in hierarchy.find(host).mounts:
+        if "pids" in mount.controllers:
+            own = hierarchy.directory(mount, paths[_key(mount)])
+            tasks = host.read(f"{own}/{'tasks' if mount.version == 1 else 'cgroup.threads'}").decode().split()
+            yield from (f"proc/{tid}/{name}" for tid in tasks for name in ("stat", "status"))
+
+
+def _key(mount: hierarchy.Mount) -> str:
+    return "" if mount.version == 2 else next(iter(mount.controllers))
 
 
 def _cgroups(host: Host, pid: int) -> Iterator[str]:
     paths = hierarchy.paths(host, pid)
     for mount in hierarchy.find(host).mounts:
         yield from (f"{mount.path}/{name}" for name in ROOT)
-        key = "" if mount.version == 2 else next(iter(mount.controllers))
-        for folder in hierarchy.ancestry(mount, paths.get(key, "/")):
+        for folder in hierarchy.ancestry(mount, paths[_key(mount)]):
             for name in sorted(host.names(folder)):
                 if any(fnmatch.fnmatch(name, pattern) for pattern in CGROUP) and not _left_out(name):
                     yield f"{folder}/{name}"

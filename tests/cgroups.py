@@ -39,6 +39,8 @@ class Limits:
     """Microseconds of CPU time in each 100,000."""
     cpuset: str | None = None
     pids: int | None = None
+    swap: int | None = None
+    """Swap alone, v2 only."""
 
     def files(self) -> dict[str, dict[str, str]]:
         """What to write, by v1 controller ("" on v2) and file."""
@@ -48,6 +50,7 @@ class Limits:
                 "cpu.max": None if self.quota is None else f"{self.quota} 100000",
                 "cpuset.cpus": self.cpuset,
                 "pids.max": self.pids,
+                "memory.swap.max": self.swap,
             }
             return {"": {name: str(value) for name, value in wanted.items() if value is not None}}
         by_controller: Mapping[str, tuple[str, object]] = {
@@ -107,10 +110,9 @@ def container(path: str, code: str, unshare: Sequence[str] = ("--pid",)) -> Iter
 
     It then waits until the block ends. The number is that of the process in our own namespace.
     """
-    inside = f"{code}\nprint('ready', flush=True)\nimport sys; sys.stdin.read()"
-    words = ["unshare", "--fork", "--kill-child", *unshare, sys.executable, "-c", inside]
+    inside = f"input()\n{code}\nprint('ready', flush=True)\nimport sys; sys.stdin.read()"
     starter = subprocess.Popen(
-        ["/bin/sh", "-c", 'read -r _; exec "$@"', "sh", *words],
+        ["unshare", "--fork", "--kill-child", *unshare, sys.executable, "-c", f"print(flush=True)\n{inside}"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -118,11 +120,13 @@ def container(path: str, code: str, unshare: Sequence[str] = ("--pid",)) -> Iter
     assert starter.stdin is not None
     assert starter.stdout is not None
     try:
-        enter(path, starter.pid)
+        assert starter.stdout.readline() == "\n", "it did not start"
+        pid = int(Path(f"/proc/{starter.pid}/task/{starter.pid}/children").read_text())
+        enter(path, pid)
         starter.stdin.write("go\n")
         starter.stdin.flush()
-        assert starter.stdout.readline() == "ready\n"
-        yield int(Path(f"/proc/{starter.pid}/task/{starter.pid}/children").read_text())
+        assert starter.stdout.readline() == "ready\n", "its code failed"
+        yield pid
     finally:
         starter.stdin.close()
         starter.wait()

@@ -69,6 +69,8 @@ class Make:
     description: str
     groups: Sequence[Group]
     unshare: Sequence[str] = ("--pid",)
+    swap: int = 0
+    """Bytes of swap that the machine has, if only for this."""
 
 
 _LIMITED = Limits(memory=256 * MEBI, quota=100_000, cpuset="0-1", pids=200)
@@ -107,6 +109,13 @@ MAKES = (
             Group("leaf", delegate=False),
         ],
     ),
+    Make(
+        "v2-swap",
+        True,
+        "v2: 48 MiB of memory and 128 MiB of swap, of which some is in use; machine with 256 MiB of swap",
+        [Group("v2-swap", Limits(memory=48 * MEBI, swap=128 * MEBI))],
+        swap=256 * MEBI,
+    ),
     Make("v2-unlimited", True, "v2: a cgroup without limits", [Group("v2-unlimited")]),
 )
 
@@ -131,6 +140,19 @@ def disk(path: str) -> Iterator[str]:
             subprocess.run(["losetup", "--detach", name], check=True)
 
 
+@contextlib.contextmanager
+def swap(size: int) -> Iterator[None]:
+    """A file that the machine swaps to."""
+    with tempfile.NamedTemporaryFile(dir="/var/tmp") as file:
+        os.posix_fallocate(file.fileno(), 0, size)
+        subprocess.run(["mkswap", file.name], check=True, capture_output=True)
+        subprocess.run(["swapon", file.name], check=True, capture_output=True)
+        try:
+            yield
+        finally:
+            subprocess.run(["swapoff", file.name], check=True)
+
+
 def make(what: Make, suffix: str) -> None:
     """Make one scenario's container, and its folder anew."""
     target = HOSTS / f"{what.name}{suffix}"
@@ -138,6 +160,8 @@ def make(what: Make, suffix: str) -> None:
         path = stack.enter_context(cgroups.made(TOP))
         for group in what.groups:
             path = stack.enter_context(cgroups.made(f"{path}/{group.name}", group.limits, delegate=group.delegate))
+        if what.swap:
+            stack.enter_context(swap(what.swap))
         code = ACTIVE.format(disk=stack.enter_context(disk(path)))
         pid = stack.enter_context(cgroups.container(path, code, what.unshare))
         host = Host()
