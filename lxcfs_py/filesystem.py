@@ -79,6 +79,7 @@ class Filesystem:
         self._host = host
         self._callers = callers
         self._keeper = keeper
+        self._clock = cgroup_tree.Clock(host)
         self._counted: OrderedDict[str, _Counted] = OrderedDict()
 
     def attributes(self, path: str, pid: int) -> Attributes:
@@ -138,7 +139,7 @@ class Filesystem:
 
     def snapshot(self, view: View, container: Container) -> Snapshot:
         """All that a view needs to know of a container, now."""
-        machine = cgroup_tree.machine(self._host)
+        machine = self._clock.now()
         needs = view.needs
         snapshot = container.cgroup.read(self._host, view.parts, machine)
         if not needs:
@@ -166,7 +167,7 @@ class Filesystem:
             raise _failure(errno.ENOENT, path)
 
     def _visible(self, pid: int) -> tuple[int, ...]:
-        machine = cgroup_tree.machine(self._host)
+        machine = self._clock.now()
         try:
             container = self._callers.container(pid)
             if container is None:

@@ -167,6 +167,12 @@ def pressure(text: bytes, path: str) -> Pressure:
     return Pressure(stalls.get("some"), stalls.get("full"))
 
 
+def page_sizes(names: Iterable[str]) -> dict[str, int]:
+    """The huge pages that a hugetlb cgroup's directory has files for: {"2MB": 2097152}."""
+    labels = {name.split(".", 2)[1] for name in names if name.startswith("hugetlb.")}
+    return {label: size for label in sorted(labels) if (size := page_size(label)) is not None}
+
+
 def page_size(name: str) -> int | None:
     """`2MB` of hugetlb.2MB.max -> 2097152; None where the name is none."""
     digits = name.rstrip("BKMGT")

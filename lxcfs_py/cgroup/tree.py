@@ -36,7 +36,7 @@ _NAMING = ("memory", "cpu", "cpuacct", "pids", "blkio", "io", "")
 class Cgroup:
     """A container's place in every hierarchy; never changes. `paths` is by v1 controller, "" for v2."""
 
-    __slots__ = ("_ancestries", "hierarchies", "path", "paths")
+    __slots__ = ("_ancestries", "_huge_pages", "hierarchies", "path", "paths")
 
     def __init__(self, hierarchies: Hierarchies, paths: Mapping[str, str]) -> None:
         self.hierarchies = hierarchies
@@ -45,6 +45,7 @@ class Cgroup:
         self.path = next((path for path in named if path != "/"), "/")
         """The path that a person would call it by."""
         self._ancestries: dict[str, tuple[Mount | None, tuple[str, ...]]] = {}
+        self._huge_pages: dict[str, int] | None = None
 
     @property
     def key(self) -> str:
@@ -76,6 +77,13 @@ class Cgroup:
         """Its directory in the hierarchy of a controller, relative to the Host's root; None for the root cgroup."""
         directories = self.ancestry(controller)[1]
         return directories[0] if directories else None
+
+    def huge_pages(self, host: Host) -> dict[str, int]:
+        """The sizes that the hugetlb controller has files for, by the kernel's name; a kernel never gains one."""
+        if self._huge_pages is None:
+            names = (name for directory in self.ancestry("hugetlb")[1] for name in host.names(directory))
+            self._huge_pages = parse.page_sizes(names)
+        return self._huge_pages
 
     def place(self) -> tuple[str, int] | None:
         """The directory that has its processes, and the version of that hierarchy; None where it is every root."""
@@ -142,6 +150,25 @@ def escaped(path: str) -> str:
     return f"{name[:160]}-{blake2b(os.fsencode(plain), digest_size=16).hexdigest()}"
 
 
+class Clock:
+    """`now()` is the Machine at this moment; what hardly ever changes (CPU hot-plug) is looked at once a second."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._until = 0
+        self._machine = Machine((), ())
+
+    def now(self) -> Machine:
+        """A fresh `boot_now`, the rest at most a second old."""
+        boot_now = time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000
+        if boot_now >= self._until:
+            self._machine = machine(self._host, boot_now)
+            self._until = boot_now + 1_000_000
+            return self._machine
+        known = self._machine
+        return Machine(known.online, known.possible, known.ticks, known.page_size, known.overcommit_ratio, boot_now)
+
+
 def machine(host: Host, boot_now: int | None = None) -> Machine:
     """What all containers share; `boot_now` in microseconds stands in for the clock (of a captured machine)."""
     cpus = "sys/devices/system/cpu"
@@ -202,4 +229,5 @@ def _hugetlb(cgroup: Cgroup, host: Host) -> Mapping[int, Hugetlb] | None:
     mount, directories = cgroup.ancestry("hugetlb")
     if mount is None or not directories:
         return None
-    return v1.hugetlb(host, directories) if mount.version == 1 else v2.hugetlb(host, directories)
+    sizes = cgroup.huge_pages(host)
+    return v1.hugetlb(host, directories, sizes) if mount.version == 1 else v2.hugetlb(host, directories, sizes)

@@ -7,7 +7,7 @@ part (swap accounting). v1's huge "unlimited" numbers become None here and nowhe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 from lxcfs_py.cgroup import parse
@@ -154,14 +154,12 @@ def pids(host: Host, directories: _Directories) -> Pids:
     return Pids(_number(host, f"{directories[0]}/pids.current") or 0, least(limits))
 
 
-def hugetlb(host: Host, directories: _Directories) -> dict[int, Hugetlb]:
-    """hugetlb: usage and least limit by page size."""
+def hugetlb(host: Host, directories: _Directories, sizes: Mapping[str, int]) -> dict[int, Hugetlb]:
+    """hugetlb: usage and least limit by page size; `sizes` are the kernel's by name, {"2MB": 2097152}."""
     found = {}
-    for name in host.names(directories[0]):
-        size = parse.page_size(name[8:-15]) if name.endswith(".usage_in_bytes") and "rsvd" not in name else None
-        if size is not None:
-            limits = [_limit(_number(host, f"{each}/hugetlb.{name[8:-15]}.limit_in_bytes")) for each in directories]
-            found[size] = Hugetlb(_number(host, f"{directories[0]}/{name}") or 0, least(limits))
+    for label, size in sizes.items():
+        limits = [_limit(_number(host, f"{each}/hugetlb.{label}.limit_in_bytes")) for each in directories]
+        found[size] = Hugetlb(_number(host, f"{directories[0]}/hugetlb.{label}.usage_in_bytes") or 0, least(limits))
     return found
 
 

@@ -8,7 +8,7 @@ it. `None` or an empty mapping where no ancestor has the controller; FileNotFoun
 from __future__ import annotations
 
 import errno
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from lxcfs_py.cgroup import parse
 from lxcfs_py.cgroup.model import Cpu, CpuTime, Hugetlb, Io, Memory, Pids, Pressure, Quota, Swap, least
@@ -118,19 +118,15 @@ def pressure(host: Host, own: str) -> dict[str, Pressure]:
     return found
 
 
-def hugetlb(host: Host, directories: _Directories) -> dict[int, Hugetlb] | None:
-    """hugetlb controller, by page size."""
-    for own in directories:
-        found = {}
-        for name in host.names(own):
-            label = name[8:-8] if name.startswith("hugetlb.") and name.endswith(".current") else ""
-            size = parse.page_size(label)
-            if size is not None:
-                limits = _limits(host, directories, f"hugetlb.{label}.max")
-                found[size] = Hugetlb(parse.number(host.pread(f"{own}/{name}"), own) or 0, least(limits))
-        if found:
-            return found
-    return None
+def hugetlb(host: Host, directories: _Directories, sizes: Mapping[str, int]) -> dict[int, Hugetlb] | None:
+    """hugetlb controller, by page size; `sizes` are the kernel's by name, {"2MB": 2097152}."""
+    found = {}
+    for label, size in sizes.items():
+        usage = _nearest(host, directories, f"hugetlb.{label}.current")
+        if usage is not None:
+            limits = _limits(host, directories, f"hugetlb.{label}.max")
+            found[size] = Hugetlb(parse.number(usage[1], usage[0]) or 0, least(limits))
+    return found or None
 
 
 def _nearest(host: Host, directories: _Directories, name: str) -> tuple[str, bytes] | None:
