@@ -1,16 +1,17 @@
 """/proc/cpuinfo: the host's text without the CPUs that the container does not see.
 
 Every architecture has a form of its own (arch/*/kernel/{cpu/proc,cpuinfo,setup,processor,cpu}.c: x86, arm, arm64,
-s390, powerpc, riscv, loongarch, mips). Common to all: blocks parted by blank lines, in the block of a CPU a line
-`processor : N` (`cpu number : N` on s390), before and after them blocks of the whole machine. x86 and s390 tell how
-many of the package's CPUs and cores there are, s390 also sums up in its first block.
+s390, powerpc, riscv, loongarch, mips, um). Common to all: a line `processor : N` (`cpu number : N` on s390) begins the
+section of a CPU; a blank line (none on um) or the next CPU ends it; before and after them is what tells of the whole
+machine. x86 and s390 say how many CPUs and cores the package has, s390 also sums up in its first lines.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from itertools import pairwise
 
 from lxcfs_py.cgroup.model import Snapshot
 from lxcfs_py.views import cpus
@@ -18,58 +19,59 @@ from lxcfs_py.views import cpus
 _NUMBER = re.compile(rb"^(?:processor|cpu number)[ \t]*:[ \t]*(\d+)[ \t]*$", re.MULTILINE)
 _PLACE = re.compile(rb"^(physical id|book id|drawer id|core id)[ \t]*:[ \t]*(\S+)", re.MULTILINE)
 _COUNT = re.compile(rb"^(siblings|cpu cores)([ \t]*:[ \t]*)\d+", re.MULTILINE)
-_SUMMARY = re.compile(rb"^processor (\d+): .*\n?", re.MULTILINE)
+_SUMMARY = re.compile(rb"^processor (\d+): .*\n", re.MULTILINE)
 _PROCESSORS = re.compile(rb"^(# processors[ \t]*: )\d+", re.MULTILINE)
 
 _Package = tuple[tuple[bytes, bytes], ...]
 
 
 def render(snapshot: Snapshot, host_text: bytes) -> bytes:
-    """The blocks of the visible CPUs, in the host's order and with the host's numbers; all else stays."""
+    """The sections of the visible CPUs, in the host's order and with the host's numbers; all else stays."""
     shown = cpus.visible(snapshot)
     if shown == snapshot.machine.online:
         return host_text
-    blocks = _kept(host_text, frozenset(shown))
-    text = b"\n\n".join(_recounted(blocks))
-    return text if text.endswith(b"\n") or not text else text + b"\n"
+    text = b"".join(_recounted(list(_kept(host_text, frozenset(shown)))))
+    return text if host_text.endswith(b"\n\n") else text.rstrip(b"\n") + b"\n"
 
 
-def _kept(text: bytes, shown: Collection[int]) -> list[bytes]:
-    kept, before = [], b""
-    for block in text.split(b"\n\n"):
-        found = _NUMBER.search(block)
+def _kept(text: bytes, shown: Collection[int]) -> Iterator[bytes]:
+    for section in _sections(text):
+        found = _NUMBER.match(section)
         if found is None:
-            kept.append(_summary(block, shown))
+            yield _summary(section, shown)
         elif int(found[1]) in shown:
-            kept.append(before + block)
-            before = b""
-        else:
-            before += block[: found.start()]
-    return kept
+            yield section
 
 
-def _summary(block: bytes, shown: Collection[int]) -> bytes:
-    """A block of the whole machine: s390 counts and lists its CPUs there."""
-    block = _SUMMARY.sub(lambda line: line[0] if int(line[1]) in shown else b"", block)
-    return _PROCESSORS.sub(lambda line: b"%s%d" % (line[1], len(shown)), block)
+def _sections(text: bytes) -> Iterator[bytes]:
+    *blocks, last = text.split(b"\n\n")
+    for block in (*(block + b"\n\n" for block in blocks), last):
+        starts = {0, *(found.start() for found in _NUMBER.finditer(block))}
+        yield from (block[start:end] for start, end in pairwise([*sorted(starts), len(block)]))
 
 
-def _recounted(blocks: list[bytes]) -> list[bytes]:
-    """`siblings` and `cpu cores` of each block as the CPUs and cores of its package among these blocks."""
-    places = [dict(_PLACE.findall(block)) if _COUNT.search(block) else {} for block in blocks]
+def _summary(section: bytes, shown: Collection[int]) -> bytes:
+    """A section of the whole machine: s390 counts and lists its CPUs there."""
+    section = _SUMMARY.sub(lambda line: line[0] if int(line[1]) in shown else b"", section)
+    return _PROCESSORS.sub(lambda line: b"%s%d" % (line[1], len(shown)), section)
+
+
+def _recounted(sections: list[bytes]) -> list[bytes]:
+    """`siblings` and `cpu cores` of each section as the CPUs and cores of its package among these sections."""
+    places = [dict(_PLACE.findall(section)) if _COUNT.search(section) else {} for section in sections]
     siblings: Counter[_Package] = Counter()
     cores: defaultdict[_Package, set[bytes | None]] = defaultdict(set)
     for place in places:
         siblings[_package(place)] += 1
         cores[_package(place)].add(place.get(b"core id"))
     return [
-        _with_counts(block, {b"siblings": siblings[_package(place)], b"cpu cores": len(cores[_package(place)])})
-        for block, place in zip(blocks, places, strict=True)
+        _with_counts(section, {b"siblings": siblings[_package(place)], b"cpu cores": len(cores[_package(place)])})
+        for section, place in zip(sections, places, strict=True)
     ]
 
 
-def _with_counts(block: bytes, counts: dict[bytes, int]) -> bytes:
-    return _COUNT.sub(lambda line: b"%s%s%d" % (line[1], line[2], counts[line[1]]), block)
+def _with_counts(section: bytes, counts: dict[bytes, int]) -> bytes:
+    return _COUNT.sub(lambda line: b"%s%s%d" % (line[1], line[2], counts[line[1]]), section)
 
 
 def _package(place: dict[bytes, bytes]) -> _Package:
