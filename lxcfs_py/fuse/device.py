@@ -1,0 +1,89 @@
+"""The kernel's end of a FUSE connection: /dev/fuse, the mount, INIT, and the seam "next request / answer".
+
+Follows Documentation/filesystems/fuse.rst and fuse(4). A connection lives as long as any process holds its descriptor;
+INIT's reply is a constant, so whoever holds the descriptor can serve.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+
+from lxcfs_py import linux
+from lxcfs_py.errors import Error, Unsupported
+from lxcfs_py.fuse import protocol
+
+DEVICE = "/dev/fuse"
+FSTYPE = "fuse.lxcfs-py"
+SOURCE = "lxcfs-py"
+_INIT_WAIT = 10_000
+"""Milliseconds that the kernel may take to ask for INIT; it does so when it mounts."""
+
+_GONE = (errno.ENODEV, errno.ENOTCONN, errno.ECONNABORTED)
+"""The mount is no more."""
+_ANSWERED = (errno.ENOENT, *_GONE)
+"""Nobody waits for this reply: it went out before, or the caller was told that the mount is gone."""
+
+
+def connect(device: str = DEVICE) -> int:
+    """A new connection without a mount; Unsupported where the machine has no FUSE."""
+    try:
+        return os.open(device, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise Unsupported(f"{device}: no such device", "modprobe fuse, or give the container this device") from None
+    except PermissionError:
+        raise Unsupported(f"{device}: not permitted", "run as root, and allow device 10:229 (rwm)") from None
+
+
+def mount(connection: int, path: str) -> None:
+    """Mount a connection at a directory; whoever reads there waits until INIT is answered."""
+    options = f"fd={connection},rootmode=40555,user_id=0,group_id=0,default_permissions,allow_other"
+    try:
+        linux.mount(SOURCE, path, FSTYPE, linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC, options)
+    except OSError as error:
+        error.add_note(f"while mounting {FSTYPE}")
+        raise
+
+
+def begin(connection: int) -> None:
+    """Answer INIT, which the kernel sends first and once."""
+    buffer = memoryview(bytearray(protocol.REQUEST_SIZE))
+    for _ in range(2):  # a kernel of a later major version asks a second time
+        waiting = select.poll()
+        waiting.register(connection, select.POLLIN)
+        if not waiting.poll(_INIT_WAIT):
+            raise Error("the kernel did not ask for INIT")
+        request = protocol.decode(buffer, os.readv(connection, [buffer]))
+        if not isinstance(request.argument, protocol.Init):
+            raise Error(f"the kernel asked for opcode {request.opcode} before INIT")
+        os.write(connection, protocol.init(request.unique, request.argument))
+        if request.argument.major <= protocol.VERSION[0]:
+            return
+
+
+class Channel:
+    """Requests into `buffer` and replies out, for one worker."""
+
+    def __init__(self, connection: int, buffer: memoryview) -> None:
+        self._connection = connection
+        self._buffers = [buffer]
+
+    def next_request(self) -> int:
+        """Wait for a request; its length, or 0 when the mount is no more."""
+        while True:
+            try:
+                return os.readv(self._connection, self._buffers)
+            except OSError as error:
+                if error.errno in _GONE:
+                    return 0
+                if error.errno not in (errno.ENOENT, errno.EAGAIN):  # ENOENT: taken back while it was being read
+                    raise
+
+    def answer(self, reply: bytes) -> None:
+        """Send a reply; one that nobody waits for any more is dropped."""
+        try:
+            os.write(self._connection, reply)
+        except OSError as error:
+            if error.errno not in _ANSWERED:
+                raise

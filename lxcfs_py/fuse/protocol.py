@@ -1,0 +1,328 @@
+"""The FUSE wire format as a read-only tree sees it: bytes to requests, replies to bytes. No I/O, no policy.
+
+Follows include/uapi/linux/fuse.h, protocol 7.31 (Linux 5.4) and later; all numbers are in the machine's byte order.
+What to answer is `worker`'s business, how the bytes travel is `device`'s. `decode` raises ParseError and nothing else.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterable
+from enum import IntEnum
+from struct import Struct
+from typing import NamedTuple
+
+from lxcfs_py.errors import ParseError, Unsupported
+from lxcfs_py.fuse.tree import Attributes
+
+VERSION = (7, 31)
+MAX_WRITE = 4096
+REQUEST_SIZE = 8192
+"""FUSE_MIN_READ_BUFFER: no request of a connection whose max_write is a page is longer."""
+MAX_PAGES = 256
+"""Of one READ."""
+
+NAME_MAX = 255
+
+
+class Opcode(IntEnum):
+    """Every request that the kernel may send; a newer kernel's are answered ENOSYS without a name here."""
+
+    LOOKUP = 1
+    FORGET = 2
+    GETATTR = 3
+    SETATTR = 4
+    READLINK = 5
+    SYMLINK = 6
+    MKNOD = 8
+    MKDIR = 9
+    UNLINK = 10
+    RMDIR = 11
+    RENAME = 12
+    LINK = 13
+    OPEN = 14
+    READ = 15
+    WRITE = 16
+    STATFS = 17
+    RELEASE = 18
+    FSYNC = 20
+    SETXATTR = 21
+    GETXATTR = 22
+    LISTXATTR = 23
+    REMOVEXATTR = 24
+    FLUSH = 25
+    INIT = 26
+    OPENDIR = 27
+    READDIR = 28
+    RELEASEDIR = 29
+    FSYNCDIR = 30
+    GETLK = 31
+    SETLK = 32
+    SETLKW = 33
+    ACCESS = 34
+    CREATE = 35
+    INTERRUPT = 36
+    BMAP = 37
+    DESTROY = 38
+    IOCTL = 39
+    POLL = 40
+    NOTIFY_REPLY = 41
+    BATCH_FORGET = 42
+    FALLOCATE = 43
+    READDIRPLUS = 44
+    RENAME2 = 45
+    LSEEK = 46
+    COPY_FILE_RANGE = 47
+    SETUPMAPPING = 48
+    REMOVEMAPPING = 49
+    SYNCFS = 50
+    TMPFILE = 51
+    STATX = 52
+
+
+class Init(NamedTuple):
+    """What the kernel offers."""
+
+    major: int
+    minor: int
+    max_readahead: int
+    flags: int
+
+
+class Open(NamedTuple):
+    """Also of OPENDIR; `flags` are open(2)'s."""
+
+    flags: int
+    open_flags: int
+
+
+class Read(NamedTuple):
+    """Also of READDIR, where `offset` is the `d_off` of the last entry that was read."""
+
+    handle: int
+    offset: int
+    size: int
+
+
+class Release(NamedTuple):
+    """Also of RELEASEDIR and FLUSH."""
+
+    handle: int
+
+
+Argument = str | Init | Open | Read | Release | None
+"""A LOOKUP has the name; None where the opcode says all that a read-only tree wants to know."""
+
+
+class Request(NamedTuple):
+    """One request; `pid` is the caller's in the pid namespace of the mount's maker, 0 if it is not visible there."""
+
+    opcode: int
+    unique: int
+    node: int
+    uid: int
+    gid: int
+    pid: int
+    argument: Argument
+
+
+_IN = Struct("=IIQQIIII")
+HEADER_SIZE = _IN.size
+_UNIQUE = Struct("=8xQ")
+_OPCODE = Struct("=4xI")
+_INIT = Struct("=IIII")
+_OPEN = Struct("=II")
+_READ = Struct("=QQI")
+_RELEASE = Struct("=Q")
+
+_OUT = Struct("=IiQ")
+_ATTRIBUTES = "QQQQQQIIIIIIIIII"
+_ENTRY_OUT = Struct("=IiQQQQQII" + _ATTRIBUTES)
+_ATTRIBUTES_OUT = Struct("=IiQQII" + _ATTRIBUTES)
+_OPEN_OUT = Struct("=IiQQII")
+_STATFS_OUT = Struct("=IiQQQQQQIIII24x")
+_INIT_OUT = Struct("=IiQIIIIHHIIHHI28x")
+_DIRENT = Struct("=QQII")
+
+_new = tuple.__new__
+
+
+def _name(buffer: memoryview, size: int) -> str:
+    raw = bytes(buffer[HEADER_SIZE:size])
+    if not raw.endswith(b"\0") or len(raw) > NAME_MAX + 1:
+        raise ParseError("fuse request", None, f"name {raw[:40]!r} is not terminated or too long")
+    return raw[:-1].decode("utf-8", "surrogateescape")
+
+
+def _init(buffer: memoryview, size: int) -> Init:
+    return Init(*_fixed(_INIT, buffer, size))
+
+
+def _open(buffer: memoryview, size: int) -> Open:
+    return Open(*_fixed(_OPEN, buffer, size))
+
+
+def _read(buffer: memoryview, size: int) -> Read:
+    if size < 80:
+        raise ParseError("fuse request", None, f"READ of {size} bytes is cut off")
+    return _new(Read, _READ.unpack_from(buffer, 40))
+
+
+def _release(buffer: memoryview, size: int) -> Release:
+    return Release(*_fixed(_RELEASE, buffer, size))
+
+
+def _fixed(shape: Struct, buffer: memoryview, size: int) -> tuple[int, ...]:
+    if size < HEADER_SIZE + shape.size:
+        raise ParseError("fuse request", None, f"argument of {size - HEADER_SIZE} bytes is cut off")
+    return shape.unpack_from(buffer, HEADER_SIZE)
+
+
+_ARGUMENTS: dict[int, Callable[[memoryview, int], Argument]] = {
+    Opcode.LOOKUP: _name,
+    Opcode.OPEN: _open,
+    Opcode.READ: _read,
+    Opcode.RELEASE: _release,
+    Opcode.FLUSH: _release,
+    Opcode.INIT: _init,
+    Opcode.OPENDIR: _open,
+    Opcode.READDIR: _read,
+    Opcode.RELEASEDIR: _release,
+}
+
+
+def decode(buffer: memoryview, length: int) -> Request:
+    """The request in the first `length` bytes of a buffer."""
+    try:
+        size, opcode, unique, node, uid, gid, pid, _ = _IN.unpack_from(buffer)
+    except struct.error:
+        raise ParseError("fuse request", None, f"header of {len(buffer)} bytes is cut off") from None
+    if size != length or size < HEADER_SIZE or size > len(buffer):
+        raise ParseError("fuse request", None, f"says {size} bytes where there are {length}")
+    argument = _ARGUMENTS.get(opcode)
+    return _new(Request, (opcode, unique, node, uid, gid, pid, None if argument is None else argument(buffer, size)))
+
+
+def opcode_of(buffer: memoryview) -> int:
+    """What a request in the slot is, without a look at its argument."""
+    return int(_OPCODE.unpack_from(buffer)[0])
+
+
+def unique_of(buffer: memoryview) -> int:
+    """The number that a reply must name, of a request that `decode` refused; 0 where there is none."""
+    return _UNIQUE.unpack_from(buffer)[0] if len(buffer) >= _UNIQUE.size else 0
+
+
+def error(unique: int, number: int) -> bytes:
+    """The reply of an errno; number 0 is success without data."""
+    return _OUT.pack(_OUT.size, -number, unique)
+
+
+def data(unique: int, body: bytes) -> bytes:
+    """The reply of a READ, READDIR or READLINK."""
+    return _OUT.pack(_OUT.size + len(body), 0, unique) + body
+
+
+# What fuse_open_out asks of the kernel.
+FOPEN_DIRECT_IO = 1 << 0
+FOPEN_NOFLUSH = 1 << 5
+
+
+def opened(unique: int, handle: int, flags: int) -> bytes:
+    """The reply of an OPEN or OPENDIR."""
+    return _OPEN_OUT.pack(_OPEN_OUT.size, 0, unique, handle, flags, 0)
+
+
+LASTING = 86400
+"""Seconds for which the kernel may believe in what never changes; it then asks again."""
+PASSING = 1
+"""Seconds for attributes of what may change; its name is looked up each time."""
+
+
+def entry(unique: int, node: int, attributes: Attributes, mounted: int) -> bytes:
+    """The reply of a LOOKUP; `mounted` is the mount's time in nanoseconds since the epoch."""
+    names, values = (LASTING, LASTING) if attributes.lasting else (0, PASSING)
+    inode = _inode(node, attributes, mounted)
+    return _ENTRY_OUT.pack(_ENTRY_OUT.size, 0, unique, node, 0, names, values, 0, 0, *inode)
+
+
+def attributes(unique: int, node: int, attributes: Attributes, mounted: int) -> bytes:
+    """The reply of a GETATTR."""
+    values = LASTING if attributes.lasting else PASSING
+    inode = _inode(node, attributes, mounted)
+    return _ATTRIBUTES_OUT.pack(_ATTRIBUTES_OUT.size, 0, unique, values, 0, 0, *inode)
+
+
+def _inode(node: int, attributes: Attributes, mounted: int) -> tuple[int, ...]:
+    seconds, nanoseconds = divmod(mounted, 1_000_000_000)
+    times = (seconds, seconds, seconds, nanoseconds, nanoseconds, nanoseconds)
+    links, owner = 1, (0, 0)
+    device_block_flags = (0, 4096, 0)
+    return (node, attributes.size, 0, *times, attributes.mode, links, *owner, *device_block_flags)
+
+
+class Dirent(NamedTuple):
+    """One name in a directory; `offset` is where a later READDIR goes on after it."""
+
+    node: int
+    offset: int
+    name: str
+    mode: int
+
+
+def directory(entries: Iterable[Dirent], size: int) -> bytes:
+    """The body of a READDIR's reply: as many entries as `size` bytes hold."""
+    parts: list[bytes] = []
+    room = size
+    for node, offset, name, mode in entries:
+        raw = name.encode("utf-8", "surrogateescape")
+        record = _DIRENT.pack(node, offset, len(raw), mode >> 12) + raw
+        record += bytes(-len(record) % 8)
+        room -= len(record)
+        if room < 0:
+            break
+        parts.append(record)
+    return b"".join(parts)
+
+
+def statfs(unique: int) -> bytes:
+    """The reply of a STATFS: a file system without blocks, as procfs."""
+    return _STATFS_OUT.pack(_STATFS_OUT.size, 0, unique, 0, 0, 0, 0, 0, 4096, NAME_MAX, 0, 0)
+
+
+# What fuse_init_in offers and fuse_init_out takes; no flag that lets the kernel cache a text, a page or a listing.
+FUSE_ASYNC_READ = 1 << 0
+FUSE_PARALLEL_DIROPS = 1 << 18
+FUSE_MAX_PAGES = 1 << 22
+_WANTED = FUSE_ASYNC_READ | FUSE_PARALLEL_DIROPS | FUSE_MAX_PAGES
+
+
+def init(unique: int, offer: Init) -> bytes:
+    """The reply of an INIT: the same for every worker that will ever serve this mount.
+
+    A kernel of a later major version is told ours and asks again with that.
+    """
+    if offer.major > VERSION[0]:
+        return _OUT.pack(_OUT.size + 8, 0, unique) + _OPEN.pack(*VERSION)
+    if (offer.major, offer.minor) < VERSION:
+        raise Unsupported(
+            f"the kernel speaks FUSE {offer.major}.{offer.minor}, needed is {VERSION[0]}.{VERSION[1]}",
+            "Linux 5.4 or later has it; --transport fusepy works with older ones",
+        )
+    flags = offer.flags & _WANTED
+    background, congestion, time_granularity = 64, 48, 1
+    return _INIT_OUT.pack(
+        _INIT_OUT.size,
+        0,
+        unique,
+        *VERSION,
+        offer.max_readahead,
+        flags,
+        background,
+        congestion,
+        MAX_WRITE,
+        time_granularity,
+        MAX_PAGES if flags & FUSE_MAX_PAGES else 0,
+        0,
+        0,
+    )

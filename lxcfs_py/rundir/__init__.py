@@ -1,0 +1,72 @@
+"""What outlives a worker: everything that a later process needs to go on where one was killed. It all lies under
+--run-dir, on a tmpfs, readable by root alone.
+
+    lock state.json      who serves                               state
+    slots/N              the request that worker N is at          slot
+    handles kept texts/  texts of open files                      texts
+    nodes                inode numbers of paths                   nodes
+    counters/NAME        counts for `lxcfs-py status`             counters
+    records/             opaque records by container              records
+
+All but `lock` and `records` belong to one mount and are removed with it. What a record says is its writer's business.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+
+from lxcfs_py.errors import Error
+from lxcfs_py.rundir.counters import Counters
+from lxcfs_py.rundir.records import Records
+
+_log = logging.getLogger(__name__)
+
+_FOLDERS = ("slots", "texts", "counters")
+_FILES = ("handles", "kept", "nodes", "state.json")
+
+
+class RunDir(Records):
+    """The run directory as one process uses it: `name` is its own among those that count, `waker` the descriptor of
+    a pipe that the sampler sleeps at, where there is one."""
+
+    def __init__(self, path: str, name: str, waker: int | None = None) -> None:
+        super().__init__(path)
+        self.path = path
+        self.counters = Counters(f"{path}/counters/{name}")
+        self._waker = waker
+        self._logged: set[tuple[str, str]] = set()
+
+    def fallback(self, view: str, error: Exception) -> None:
+        """Count that the host's text was served for a view; log the first of each cause."""
+        cause = type(error).__name__ if not isinstance(error, OSError) else os.strerror(error.errno or 0)
+        self.counters.add(f"fallback {view} {cause}")
+        if (view, cause) not in self._logged:
+            self._logged.add((view, cause))
+            expected = isinstance(error, OSError | Error)
+            _log.warning("event=fallback view=%s cause=%r", view, str(error) or cause, exc_info=not expected)
+
+    def wake(self) -> None:
+        """Wake the sampler."""
+        if self._waker is not None:
+            with contextlib.suppress(BlockingIOError, BrokenPipeError):  # it has wake-ups enough, or is gone
+                os.write(self._waker, b"\0")
+
+
+def make(path: str) -> None:
+    """Make the directory where it is missing; EEXIST if a file has its name."""
+    os.makedirs(path, 0o700, exist_ok=True)
+    os.chmod(path, 0o700)
+    for name in _FOLDERS:
+        os.makedirs(f"{path}/{name}", 0o700, exist_ok=True)
+
+
+def clear(path: str) -> None:
+    """Remove what belongs to a mount that is no more."""
+    for name in _FOLDERS:
+        shutil.rmtree(f"{path}/{name}", ignore_errors=True)
+    for name in _FILES:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(f"{path}/{name}")

@@ -1,0 +1,141 @@
+"""Opaque records of containers (CPU ledger, load averages): each is read, changed and written under a lock of its own.
+
+A record is a file named by the hash of its key: a head, the key, and two halves of equal capacity. A change
+is written to the half that is not current; then one word says which half is, and how long. So SIGKILL at any instant
+leaves the old record or the new one. A record that outgrows its halves moves to a new file by rename; whoever holds the
+old one finds that it has no name any more and opens anew.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import struct
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import TypeVar
+
+from lxcfs_py.rundir.mapped import map_file, replace
+
+T = TypeVar("T")
+_HEAD = struct.Struct("=QII")
+"""Length, a 1 bit, and which half is current, in one word; capacity of a half; length of the key."""
+_LEAST = 512
+
+
+class Records:
+    """`directory` is the run directory; `keep` is how many records stay open at most."""
+
+    def __init__(self, directory: str, keep: int = 256) -> None:
+        self._directory = f"{directory}/records"
+        os.makedirs(self._directory, 0o700, exist_ok=True)
+        self._locks = os.open(f"{self._directory}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._keep = keep
+        self._open: OrderedDict[tuple[str, str], _Record] = OrderedDict()
+
+    def update(self, kind: str, key: str, change: Callable[[bytes | None], tuple[bytes, T]]) -> T:
+        """Change a record: `change` gets it (None the first time) and gives the new one and what to return.
+
+        Nobody else changes that record meanwhile, in this process or another; `change` must not come back here.
+        """
+        record = self._open.get((kind, key)) or self._keep_open(kind, key)
+        fcntl.lockf(self._locks, fcntl.LOCK_EX, 1, record.place)
+        try:
+            text, result = change(record.read())
+            record.write(text)
+            return result
+        finally:
+            fcntl.lockf(self._locks, fcntl.LOCK_UN, 1, record.place)
+
+    def record(self, kind: str, key: str) -> bytes | None:
+        """A record as it is now, None where there is none."""
+        record = self._open.get((kind, key)) or self._keep_open(kind, key)
+        fcntl.lockf(self._locks, fcntl.LOCK_EX, 1, record.place)
+        try:
+            return record.read()
+        finally:
+            fcntl.lockf(self._locks, fcntl.LOCK_UN, 1, record.place)
+
+    def keys(self, kind: str) -> list[str]:
+        """The keys of all records of a kind."""
+        found = []
+        for entry in os.scandir(self._directory):
+            if entry.name.startswith(f"{kind}-") and "." not in entry.name:
+                with open(entry.path, "rb") as file:
+                    length = _HEAD.unpack(file.read(_HEAD.size))[2]
+                    found.append(os.fsdecode(file.read(length)))
+        return found
+
+    def remove(self, kind: str, key: str) -> None:
+        """Remove a record, if there is one."""
+        record = _Record(self._directory, kind, key)
+        fcntl.lockf(self._locks, fcntl.LOCK_EX, 1, record.place)
+        try:
+            os.unlink(record.path)
+        except FileNotFoundError:
+            pass
+        finally:
+            fcntl.lockf(self._locks, fcntl.LOCK_UN, 1, record.place)
+
+    def _keep_open(self, kind: str, key: str) -> _Record:
+        while len(self._open) >= self._keep:
+            self._open.popitem(last=False)[1].close()
+        record = self._open[kind, key] = _Record(self._directory, kind, key)
+        return record
+
+
+class _Record:
+    """One record; its file is opened when it is first there. All methods need the lock at `place`."""
+
+    def __init__(self, directory: str, kind: str, key: str) -> None:
+        digest = hashlib.blake2b(f"{kind}\0{key}".encode("utf-8", "surrogateescape"), digest_size=16).digest()
+        self.path = f"{directory}/{kind}-{digest.hex()}"
+        self.place = int.from_bytes(digest[:4], "big") >> 1
+        self._key = os.fsencode(key)
+        self._descriptor = -1
+
+    def read(self) -> bytes | None:
+        if self._descriptor >= 0 and not os.fstat(self._descriptor).st_nlink:
+            self.close()
+        if self._descriptor < 0 and not self._open():
+            return None
+        state = self._state[0]
+        start = self._start + (state & 1) * self._capacity
+        return bytes(self._view[start : start + (state >> 2)])
+
+    def write(self, text: bytes) -> None:
+        length = len(text)
+        if self._descriptor < 0 or length > self._capacity:
+            self._make(text)
+            return
+        half = self._state[0] & 1 ^ 1
+        start = self._start + half * self._capacity
+        self._view[start : start + length] = text
+        self._state[0] = length << 2 | 2 | half
+
+    def close(self) -> None:
+        if self._descriptor >= 0:
+            self._state.release()
+            self._view.release()
+            self._map.close()
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def _open(self) -> bool:
+        try:
+            size = os.stat(self.path).st_size
+        except FileNotFoundError:
+            return False
+        self._descriptor, self._map = map_file(self.path, size)
+        self._view = memoryview(self._map)
+        self._state = self._view[:8].cast("Q")
+        _, self._capacity, key = _HEAD.unpack_from(self._view)
+        self._start = _HEAD.size + key
+        return True
+
+    def _make(self, text: bytes) -> None:
+        length = len(text)
+        capacity = max(_LEAST, 2 * length)
+        head = _HEAD.pack(length << 2 | 2, capacity, len(self._key))
+        replace(self.path, head, self._key, text, bytes(2 * capacity - length))

@@ -1,0 +1,52 @@
+"""A worker's slot: the request that it is at, in a mapped file.
+
+The worker has the kernel read each request straight into `buffer`, so the request is its own journal: it outlives the
+worker from the moment the system call returns. `clear` after the reply. A worker that starts finds here what its
+forerunner died at; `begin_replay` says whether to try once more or to give up on it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import struct
+
+from lxcfs_py.rundir.mapped import map_file
+
+_BUFFER = 64
+_REPLAYED = 0
+
+
+class Slot:
+    """`size` is that of the longest request. Without `lock` it only looks, for whoever watches the worker."""
+
+    def __init__(self, path: str, size: int, *, lock: bool = True) -> None:
+        self._descriptor, mapping = map_file(path, _BUFFER + size)
+        if lock:
+            # Held by this process alone and for its life: waits for a forerunner that is still dying.
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+        else:
+            os.close(self._descriptor)
+        view = memoryview(mapping)
+        self._words = view[:_BUFFER].cast("Q")
+        self.buffer = view[_BUFFER : _BUFFER + size]
+        self._head = self.buffer.cast("Q")
+
+    def length(self) -> int:
+        """Of the request in the slot; 0 when there is none. It is the first field of the request itself."""
+        return int(struct.unpack_from("=I", self.buffer)[0])
+
+    def unique(self) -> int:
+        """Of the request in the slot; 0 when there is none."""
+        return self._head[1] if self._head[0] else 0
+
+    def clear(self) -> None:
+        self._head[0] = 0
+
+    def begin_replay(self) -> bool:
+        """Whether the request in the slot may be tried: False if a replay of it was begun before."""
+        unique = self._head[1]
+        if self._words[_REPLAYED] == unique:
+            return False
+        self._words[_REPLAYED] = unique
+        return True

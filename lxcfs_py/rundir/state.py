@@ -1,0 +1,100 @@
+"""Who serves: the instance lock and state.json, for `lxcfs-py status`, for pyrun, and for the next `serve`.
+
+state.json: {"version": "0.1.0", "mount": "/var/lib/lxcfs-py", "transport": "device",
+"started": seconds since the epoch, "supervisor": PROCESS, "workers": [PROCESS, ...]}
+with PROCESS = {"pid": 1, "start": starttime of /proc/PID/stat}. A pid alone could be another process by now.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from lxcfs_py.errors import Conflict, ParseError
+from lxcfs_py.host import Host
+from lxcfs_py.rundir.mapped import replace
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """`start` is in clock ticks since boot, as /proc/PID/stat has it."""
+
+    pid: int
+    start: int
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """One instance of the daemon."""
+
+    version: str
+    mount: str
+    transport: str
+    started: float
+    supervisor: Process
+    workers: tuple[Process, ...] = ()
+    """The sampler too."""
+
+
+def process(host: Host, pid: int) -> Process:
+    """A process as it is to be found again; ESRCH or ENOENT if it is gone."""
+    text = host.read(f"proc/{pid}/stat")
+    return Process(pid, int(text[text.rindex(b")") + 2 :].split()[19]))
+
+
+def is_alive(host: Host, which: Process) -> bool:
+    """Whether this very process still runs."""
+    try:
+        text = host.read(f"proc/{which.pid}/stat")
+    except OSError:
+        return False
+    fields = text[text.rindex(b")") + 2 :].split()
+    return int(fields[19]) == which.start and fields[0] not in (b"Z", b"X")
+
+
+def write(directory: str, state: State) -> None:
+    """Make `state` known."""
+    replace(f"{directory}/state.json", json.dumps(asdict(state)).encode() + b"\n")
+
+
+def read(directory: str) -> State | None:
+    """The last known state; None if there is none."""
+    path = f"{directory}/state.json"
+    try:
+        with open(path, "rb") as file:
+            raw = json.load(file)
+        processes = [Process(**raw[name]) for name in ("supervisor",)] + [Process(**each) for each in raw["workers"]]
+        return _state(raw, processes)
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError) as error:
+        raise ParseError(path, None, f"not a state of lxcfs-py: {error}") from None
+
+
+def _state(raw: dict[str, Any], processes: list[Process]) -> State:
+    known = {name: raw[name] for name in ("version", "mount", "transport", "started")}
+    return State(**known, supervisor=processes[0], workers=tuple(processes[1:]))
+
+
+def remove(directory: str) -> None:
+    """Nobody serves any more."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(f"{directory}/state.json")
+
+
+def lock(directory: str) -> int:
+    """The instance lock, held as long as this process lives and never by a child of it."""
+    descriptor = os.open(f"{directory}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        os.close(descriptor)
+        raise Conflict(
+            f"{directory}: another lxcfs-py serves with this run directory",
+            "lxcfs-py status tells which; choose another with --run-dir",
+        ) from None
+    return descriptor

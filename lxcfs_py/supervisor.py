@@ -1,0 +1,241 @@
+"""Who mounts, starts the workers and the sampler, restarts those that die and cleans up. Not in the path of any read.
+
+The mount lives as long as any process holds its descriptor, so it survives each of them. If the supervisor itself is
+killed the workers serve on; nobody restarts them then, but the next `serve` with the same run directory finds them by
+state.json, ends them and takes over with a fresh mount. Unmounting by hand ends them too.
+
+A worker that is at one request for longer than STUCK is killed: its successor tries the request once more, and the
+third gives it up with EIO. Follows sd_notify(3) and fuse(4).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from typing import NoReturn
+
+from lxcfs_py import __version__, instance, sampler, service
+from lxcfs_py.errors import Error
+from lxcfs_py.fuse import device, mountpoint, protocol, tree
+from lxcfs_py.fuse.mountpoint import Health
+from lxcfs_py.host import Host
+from lxcfs_py.instance import Config
+from lxcfs_py.rundir import RunDir, state
+from lxcfs_py.rundir.nodes import Nodes
+from lxcfs_py.rundir.slot import Slot
+from lxcfs_py.rundir.state import State
+from lxcfs_py.rundir.texts import Texts
+from lxcfs_py.worker import Worker
+
+_log = logging.getLogger(__name__)
+
+STUCK = 10.0
+"""Seconds."""
+_LOOK = 5.0
+"""Seconds from one look at the workers to the next."""
+_QUICK = 1.0
+"""Seconds: a process that lived for less died quickly, and after three of those in a row its successor waits."""
+_LONGEST_DELAY = 5.0
+_GRACE = 0.5
+"""Seconds that workers have to see that the mount is gone."""
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
+_SAMPLER = "sampler"
+
+MakeTree = Callable[[RunDir], tree.Tree]
+
+
+@dataclass(slots=True)
+class _Child:
+    """A place for a process, and the process that has it."""
+
+    name: str
+    run: Callable[[], None]
+    slot: Slot | None = None
+    pid: int = 0
+    started: float = 0.0
+    """Monotonic seconds; of the last start, or of the next while there is no process."""
+    quick_deaths: int = 0
+    at: int = 0
+    """The request that the slot held when we last looked, since `since`."""
+    since: float = 0.0
+
+
+@dataclass(slots=True)
+class Supervisor:
+    """One instance, from lock to cleaned-up. `make_tree` is called in each worker."""
+
+    config: Config
+    make_tree: MakeTree
+    host: Host = field(default_factory=Host)
+    _children: list[_Child] = field(default_factory=list)
+    _connection: int = -1
+    _mounted: int = 0
+    _wake: tuple[int, int] = (-1, -1)
+
+    def serve(self) -> None:
+        """Mount and serve until SIGTERM or SIGINT; everything that was made is then gone."""
+        if os.geteuid() != 0:
+            raise Error("only root can mount", "run as root, or with --transport fusepy as a user of fusermount")
+        self._connection = device.connect()
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        with instance.exclusive(self.host, self.config):
+            try:
+                self._start()
+                self._watch()
+            finally:
+                self._end()
+
+    def _start(self) -> None:
+        config = self.config
+        os.umask(0o077)
+        service.protect_from_oom()
+        self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        os.set_blocking(self._wake[0], True)
+        device.mount(self._connection, config.mount)
+        self._mounted = time.time_ns()
+        device.begin(self._connection)
+        for number in range(config.workers):
+            slot = Slot(f"{config.run_dir}/slots/{number}", protocol.REQUEST_SIZE, lock=False)
+            self._children.append(_Child(f"worker-{number}", partial(self._work, number), slot))
+        self._children.append(_Child(_SAMPLER, self._sample))
+        for child in self._children:
+            self._fork(child)
+        self._say_who()
+        if mountpoint.health(config.mount, STUCK) is not Health.SERVING:
+            raise Error(f"{config.mount}: does not answer")
+        service.notify("READY=1", f"STATUS=serving {config.mount}")
+        _log.info("event=serving mount=%s run_dir=%s workers=%d", config.mount, config.run_dir, config.workers)
+
+    def _watch(self) -> None:
+        """Until told to end: restart who died, kill who is stuck."""
+        while True:
+            got = signal.sigtimedwait(_SIGNALS, self._until_next())
+            if got is not None and got.si_signo in (signal.SIGTERM, signal.SIGINT):
+                _log.info("event=ending signal=%s", signal.Signals(got.si_signo).name)
+                service.notify("STOPPING=1")
+                return
+            if got is not None and got.si_signo == signal.SIGHUP:
+                _log.info("event=ignored signal=SIGHUP cause='there is no configuration to read again'")
+            self._reap()
+            self._restart()
+            self._kill_stuck()
+
+    def _until_next(self) -> float:
+        now = time.monotonic()
+        return max(0.0, min([_LOOK, *(child.started - now for child in self._children if not child.pid)]))
+
+    def _reap(self) -> None:
+        with suppress(ChildProcessError):
+            while (found := os.waitpid(-1, os.WNOHANG)) != (0, 0):
+                for child in self._children:
+                    if child.pid == found[0]:
+                        self._died(child, os.waitstatus_to_exitcode(found[1]))
+
+    def _died(self, child: _Child, status: int) -> None:
+        if status == 0:
+            child.pid = 0
+            raise Error(f"{self.config.mount}: was unmounted by somebody else")
+        now = time.monotonic()
+        quick = now - child.started < _QUICK
+        child.quick_deaths = child.quick_deaths + 1 if quick else 0
+        excess = child.quick_deaths - 3
+        delay = min(_LONGEST_DELAY, 0.05 * 2 ** min(excess, 10)) if excess >= 0 else 0.0
+        _log.warning("event=died process=%s pid=%d status=%d restart_in=%.2f", child.name, child.pid, status, delay)
+        child.pid, child.started = 0, now + delay
+
+    def _restart(self) -> None:
+        now = time.monotonic()
+        due = [child for child in self._children if not child.pid and child.started <= now]
+        for child in due:
+            try:
+                self._fork(child)
+            except OSError as error:
+                child.started = now + _LONGEST_DELAY
+                _log.error("event=fork-failed process=%s cause=%r", child.name, str(error))
+        if due:
+            self._say_who()
+
+    def _kill_stuck(self) -> None:
+        now = time.monotonic()
+        for child in self._children:
+            if child.slot is None or not child.pid:
+                continue
+            unique = child.slot.unique()
+            if unique != child.at or not unique:
+                child.at, child.since = unique, now
+            elif now - child.since >= STUCK:
+                _log.error("event=stuck process=%s pid=%d seconds=%.0f", child.name, child.pid, now - child.since)
+                child.since = now
+                os.kill(child.pid, signal.SIGKILL)
+
+    def _fork(self, child: _Child) -> None:
+        child.started = time.monotonic()
+        child.pid = os.fork()
+        if child.pid == 0:
+            _be_child(child.run)
+
+    def _work(self, number: int) -> None:
+        directory = self.config.run_dir
+        run_dir = RunDir(directory, f"worker-{number}", self._wake[1])
+        slot = Slot(f"{directory}/slots/{number}", protocol.REQUEST_SIZE)
+        Worker(
+            device.Channel(self._connection, slot.buffer),
+            slot,
+            self.make_tree(run_dir),
+            Nodes(directory, tree.NUMBERS, tree.FIRST_FREE),
+            Texts(directory, number),
+            run_dir.counters,
+            self._mounted,
+        ).run()
+
+    def _sample(self) -> None:
+        os.close(self._connection)
+        os.close(self._wake[1])
+        sampler.run(self.host, RunDir(self.config.run_dir, _SAMPLER), self._wake[0])
+
+    def _say_who(self) -> None:
+        found = []
+        for pid in [child.pid for child in self._children if child.pid]:
+            with suppress(OSError):  # it is gone already
+                found.append(state.process(self.host, pid))
+        me = state.process(self.host, os.getpid())
+        started = self._mounted / 1e9
+        config = self.config
+        state.write(config.run_dir, State(__version__, config.mount, "device", started, me, tuple(found)))
+
+    def _end(self) -> None:
+        """Unmount, end every child. Those who still use the mount from elsewhere are told that it is gone."""
+        if self._mounted and mountpoint.mounted(self.host, self.config.mount) == device.FSTYPE:
+            mountpoint.detach(self.config.mount)
+        for descriptor in (self._connection, *self._wake):
+            if descriptor >= 0:
+                os.close(descriptor)
+        instance.end_all(
+            self.host, [state.process(self.host, child.pid) for child in self._children if child.pid], _GRACE
+        )
+        with suppress(ChildProcessError):
+            while True:
+                os.waitpid(-1, 0)
+
+
+def _be_child(run: Callable[[], None]) -> NoReturn:
+    """The rest of a child's life. It leaves signals from the terminal or the service manager to its parent."""
+    status = 1
+    try:
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+        run()
+        status = 0
+    except BaseException:
+        _log.exception("event=failed pid=%d", os.getpid())
+    finally:
+        sys.stderr.flush()
+        os._exit(status)

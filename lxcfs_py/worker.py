@@ -1,0 +1,251 @@
+"""The loop that serves: read a request into the slot, decode, answer, clear the slot.
+
+A worker keeps nothing that matters. What it was killed at lies in its slot, and the next worker of that slot answers it
+first; the texts of open files and the inode numbers are in the run directory. A request that its replay died of too is
+answered EIO. No request ends a worker: whatever an answer raises becomes an errno, and what nobody expected is logged
+once of each kind.
+
+What a file says is the tree's business, how bytes travel `fuse.device`'s. All of this is read-only.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import stat
+from collections.abc import Callable, Iterator
+
+from lxcfs_py.errors import Error, ParseError
+from lxcfs_py.fuse import protocol
+from lxcfs_py.fuse.device import Channel
+from lxcfs_py.fuse.protocol import Dirent, Opcode, Open, Read, Release, Request
+from lxcfs_py.fuse.tree import Tree, is_name, join, parent
+from lxcfs_py.rundir.counters import NUMBERED, Counters
+from lxcfs_py.rundir.nodes import Nodes
+from lxcfs_py.rundir.slot import Slot
+from lxcfs_py.rundir.texts import Texts
+
+_log = logging.getLogger(__name__)
+
+_OPENED = protocol.FOPEN_DIRECT_IO | protocol.FOPEN_NOFLUSH
+_BEYOND_LISTING = 2
+"""A listing begins with "." and "..", at offsets 1 and 2; another entry's offset is its inode number and this."""
+
+_REFUSED: dict[int, int] = {
+    Opcode.SETATTR: errno.EPERM,
+    Opcode.SYMLINK: errno.EPERM,
+    Opcode.MKNOD: errno.EACCES,
+    Opcode.MKDIR: errno.EPERM,
+    Opcode.UNLINK: errno.EPERM,
+    Opcode.RMDIR: errno.EPERM,
+    Opcode.RENAME: errno.EPERM,
+    Opcode.RENAME2: errno.EPERM,
+    Opcode.LINK: errno.EPERM,
+    Opcode.CREATE: errno.EACCES,
+    Opcode.TMPFILE: errno.EOPNOTSUPP,
+    Opcode.WRITE: errno.EACCES,
+    Opcode.IOCTL: errno.ENOTTY,
+    Opcode.FALLOCATE: errno.EOPNOTSUPP,
+    Opcode.COPY_FILE_RANGE: errno.EOPNOTSUPP,
+}
+"""What a read-only tree does not do. Everything else without an answer is ENOSYS, after which the kernel does it by
+itself or never asks again: FLUSH, ACCESS, extended attributes, POLL, LSEEK, INTERRUPT."""
+
+
+class Worker:
+    """Serves one connection out of one slot; `mounted` is the mount's time, nanoseconds since the epoch."""
+
+    def __init__(
+        self, channel: Channel, slot: Slot, tree: Tree, nodes: Nodes, texts: Texts, counters: Counters, mounted: int
+    ) -> None:
+        self._channel = channel
+        self._slot = slot
+        self._tree = tree
+        self._nodes = nodes
+        self._texts = texts
+        self._counters = counters
+        self._mounted = mounted
+        self._replaying = False
+        self._logged: set[str] = set()
+        self._answers: list[Callable[[Request], bytes | None]] = [_no_such_call] * NUMBERED
+        for opcode in _REFUSED:
+            self._answers[opcode] = _refused
+        for opcode, answer in (
+            (Opcode.LOOKUP, self._lookup),
+            (Opcode.FORGET, _forget),
+            (Opcode.BATCH_FORGET, _forget),
+            (Opcode.GETATTR, self._getattr),
+            (Opcode.READLINK, self._readlink),
+            (Opcode.OPEN, self._open),
+            (Opcode.READ, self._read),
+            (Opcode.RELEASE, self._release),
+            (Opcode.OPENDIR, _opendir),
+            (Opcode.READDIR, self._readdir),
+            (Opcode.RELEASEDIR, _done),
+            (Opcode.STATFS, _statfs),
+            (Opcode.DESTROY, _done),
+        ):
+            self._answers[opcode] = answer
+
+    def run(self) -> None:
+        """Finish what a forerunner died at, then serve until the mount is no more."""
+        slot, next_request, serve = self._slot, self._channel.next_request, self._serve
+        if slot.length():
+            self._finish()
+        while length := next_request():
+            serve(length)
+            slot.clear()
+
+    def _finish(self) -> None:
+        """Answer what the slot holds, or give up on it with EIO the second time."""
+        slot = self._slot
+        if slot.begin_replay():
+            self._counters.add("replayed")
+            self._replaying = True
+            self._serve(slot.length())
+            self._replaying = False
+        else:
+            self._counters.add("given up")
+            _log.error("event=request-given-up cause='a second worker died of it'")
+            if not _has_no_reply(slot.buffer):
+                self._channel.answer(protocol.error(slot.unique(), errno.EIO))
+        slot.clear()
+
+    def _serve(self, length: int) -> None:
+        try:
+            request = protocol.decode(self._slot.buffer, length)
+        except ParseError as error:
+            self._log_once(error)
+            self._channel.answer(protocol.error(protocol.unique_of(self._slot.buffer), errno.EIO))
+            return
+        opcode = request.opcode
+        try:
+            if opcode < NUMBERED:
+                self._counters.words[opcode] += 1
+                reply = self._answers[opcode](request)
+            else:
+                reply = _no_such_call(request)
+        except Exception as error:
+            reply = protocol.error(request.unique, self._errno(error))
+        if reply is not None:
+            self._send(request, reply)
+
+    def _send(self, request: Request, reply: bytes) -> None:
+        try:
+            self._channel.answer(reply)
+        except OSError as error:
+            self._log_once(error)
+            self._channel.answer(protocol.error(request.unique, errno.EIO))
+
+    def _errno(self, error: Exception) -> int:
+        if isinstance(error, OSError) and error.errno:
+            return error.errno
+        self._counters.add(f"error {type(error).__name__}")
+        self._log_once(error)
+        return errno.EIO
+
+    def _log_once(self, error: Exception) -> None:
+        kind = type(error).__name__
+        if kind not in self._logged:
+            self._logged.add(kind)
+            _log.error("event=request-failed cause=%r", str(error), exc_info=not isinstance(error, Error))
+
+    def _lookup(self, request: Request) -> bytes:
+        name = request.argument
+        if not isinstance(name, str) or not is_name(name):
+            return protocol.error(request.unique, errno.ENOENT)
+        path = join(self._nodes.path(request.node), name)
+        attributes = self._tree.attributes(path, request.pid)
+        return protocol.entry(request.unique, self._nodes.number(path), attributes, self._mounted)
+
+    def _getattr(self, request: Request) -> bytes:
+        attributes = self._tree.attributes(self._nodes.path(request.node), request.pid)
+        return protocol.attributes(request.unique, request.node, attributes, self._mounted)
+
+    def _readlink(self, request: Request) -> bytes:
+        target = self._tree.link(self._nodes.path(request.node), request.pid)
+        return protocol.data(request.unique, os.fsencode(target))
+
+    def _open(self, request: Request) -> bytes:
+        assert isinstance(request.argument, Open)
+        if request.argument.flags & os.O_ACCMODE != os.O_RDONLY:
+            return protocol.error(request.unique, errno.EACCES)
+        return protocol.opened(request.unique, request.unique, _OPENED)
+
+    def _read(self, request: Request) -> bytes:
+        argument, unique, texts = request.argument, request.unique, self._texts
+        assert isinstance(argument, Read)
+        handle, offset, size = argument
+        if offset == 0:
+            again = self._replaying
+            text = texts.kept(handle, unique) if again else None
+            if text is None:
+                text = self._tree.text(self._nodes.path(request.node), request.pid)
+                if len(text) < size:
+                    texts.whole(handle, unique, text, again=again)
+                    return protocol.data(unique, text)
+                texts.keep(handle, unique, text)
+            return protocol.data(unique, text[:size])
+        if texts.ends(handle, offset):
+            return protocol.data(unique, b"")
+        text = texts.kept(handle)
+        if text is None:
+            text = self._tree.text(self._nodes.path(request.node), request.pid)
+        return protocol.data(unique, text[offset : offset + size])
+
+    def _release(self, request: Request) -> bytes:
+        assert isinstance(request.argument, Release)
+        self._texts.release(request.argument.handle)
+        return protocol.error(request.unique, 0)
+
+    def _readdir(self, request: Request) -> bytes:
+        assert isinstance(request.argument, Read)
+        path = self._nodes.path(request.node)
+        entries = self._entries(path, request.node, request.argument.offset, request.pid)
+        return protocol.data(request.unique, protocol.directory(entries, request.argument.size))
+
+    def _entries(self, path: str, node: int, offset: int, pid: int) -> Iterator[Dirent]:
+        """What comes after `offset`, in the order of inode numbers: nothing is listed twice or left out when names
+        come and go between two calls."""
+        if offset < 1:
+            yield Dirent(node, 1, ".", stat.S_IFDIR)
+        if offset < _BEYOND_LISTING:
+            yield Dirent(self._nodes.number(parent(path)), 2, "..", stat.S_IFDIR)
+        children = sorted((self._nodes.number(join(path, name)), name) for name in self._tree.names(path, pid))
+        for number, name in children:
+            if number + _BEYOND_LISTING > offset:
+                try:
+                    mode = self._tree.attributes(join(path, name), pid).mode
+                except OSError:
+                    continue  # gone since
+                yield Dirent(number, number + _BEYOND_LISTING, name, mode)
+
+
+def _has_no_reply(buffer: memoryview) -> bool:
+    return protocol.opcode_of(buffer) in (Opcode.FORGET, Opcode.BATCH_FORGET)
+
+
+def _forget(request: Request) -> None:
+    """Numbers are never given back, so there is nothing to forget, and the kernel awaits no reply."""
+
+
+def _done(request: Request) -> bytes:
+    return protocol.error(request.unique, 0)
+
+
+def _refused(request: Request) -> bytes:
+    return protocol.error(request.unique, _REFUSED[request.opcode])
+
+
+def _no_such_call(request: Request) -> bytes:
+    return protocol.error(request.unique, errno.ENOSYS)
+
+
+def _opendir(request: Request) -> bytes:
+    """Not ENOSYS, which would let the kernel keep the listing of one caller for all."""
+    return protocol.opened(request.unique, request.unique, 0)
+
+
+def _statfs(request: Request) -> bytes:
+    return protocol.statfs(request.unique)
