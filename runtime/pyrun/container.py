@@ -1,0 +1,423 @@
+"""A container's life: create, start, run, kill, delete and what is told of it (runtime-spec runtime.md).
+
+    create   reserves the id, makes the cgroup and writes its limits, forks the init, waits until it is ready
+    start    tells the init that waits on its FIFO
+    run      launcher - monitor - init: the monitor creates, starts, waits and removes, in a session of its own; when
+             the launcher is gone, however it went, the monitor ends the container and leaves nothing behind
+
+What is made is recorded before it is made, so that `delete --force` clears up after a `create` that was killed. `init`
+is the container's own side, `foreground` the launcher's.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, NoReturn
+
+from lxcfs_py.cgroup import hierarchy
+from lxcfs_py.errors import Conflict, Error, NotFound
+from lxcfs_py.host import Host
+from pyrun import cgroups, channel, foreground, hooks, init, namespaces, terminal
+from pyrun.channel import CONSOLE, EXITED, FAILED, GO, HOOKS, READY, STARTED, Channel, Failure, Message
+from pyrun.plan import Plan
+from pyrun.store import Entry, State, Store, process, write
+
+_KINDS = tuple(hooks.KINDS)
+
+
+class Request(NamedTuple):
+    """What a container is made from."""
+
+    plan: Plan
+    config: bytes
+    """The text of config.json, kept for the container's life."""
+    oci_version: str
+    pid_file: str | None = None
+    console_socket: str | None = None
+    """Where `create` sends the master of the container's terminal."""
+
+
+class Abandoned(Exception):
+    """The launcher is gone."""
+
+
+class Made(NamedTuple):
+    """A container whose init is there and waits to be told to go on."""
+
+    entry: Entry
+    state: State
+    init: Channel
+    pidfd: int
+
+
+# Making -------------------------------------------------------------------------------------------------------------
+
+
+def create(store: Store, request: Request, warn: Callable[[str], None]) -> None:
+    """A container in the state "created"; `warn` is called with what is not as asked for."""
+    if request.plan.terminal and request.console_socket is None:
+        raise Error("process.terminal: a created container has nobody to give its terminal to", "use --console-socket")
+
+    def hear(message: Message) -> None:
+        if message.kind == CONSOLE:
+            _send_console(str(request.console_socket), message.descriptors[0])
+        else:
+            warn(message.text)
+
+    made = _make(store, request, _Parent(hear, None), waits=True)
+    made.init.close()
+    os.close(made.pidfd)
+    made.entry.unlock()
+
+
+def run(store: Store, request: Request, warn: Callable[[str], None]) -> int:
+    """Create, start, wait and remove; the exit status of the container's process, 128 + N if signal N ended it."""
+    ours, theirs = channel.pair()
+    pid = os.fork()
+    if pid == 0:
+        ours.close()
+        _monitor(store, request, theirs)
+    theirs.close()
+    try:
+        return foreground.Foreground(ours, warn).follow()
+    except foreground.MonitorGone:
+        os.waitpid(pid, 0)
+        pid = 0
+        delete(store, request.plan.container_id, force=True)
+        raise
+    finally:
+        ours.close()
+        if pid:
+            os.waitpid(pid, 0)
+
+
+class _Parent:
+    """The side of the init's channel that is not the init: hears it out, watching the launcher if there is one."""
+
+    def __init__(self, hear: Callable[[Message], None], launcher: Channel | None) -> None:
+        self.hear = hear
+        self.launcher = launcher
+
+    def next(self, peer: Channel) -> Message | None:
+        """The init's next message; Abandoned if the launcher goes first."""
+        self.await_one(peer.fileno())
+        return peer.receive()
+
+    def await_one(self, descriptor: int) -> None:
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        if self.launcher is not None:
+            poll.register(self.launcher.fileno(), select.POLLIN)
+        ready = {found for found, _ in poll.poll()}
+        if self.launcher is not None and self.launcher.fileno() in ready:
+            raise Abandoned
+
+
+def _make(store: Store, request: Request, parent: _Parent, *, waits: bool) -> Made:
+    """A new container up to the moment before its command is executed; nothing of it is left on failure.
+
+    With `waits` its init waits on the FIFO, else it goes on as soon as it is told.
+    """
+    to_do = request.plan
+    entry = store.reserve(to_do.container_id)
+    state = State(
+        id=to_do.container_id,
+        bundle=to_do.bundle,
+        rootfs=to_do.rootfs,
+        oci_version=request.oci_version,
+        created=_now(),
+        hooks=tuple(kind for kind in _KINDS if hooks.KINDS[kind](to_do.hooks)),
+        annotations=to_do.annotations,
+    )
+    try:
+        write(entry.config, request.config)
+        os.mkdir(entry.scratch, 0o700)
+        if waits:
+            os.mkfifo(entry.start, 0o600)
+        placed = cgroups.places(hierarchy.find(Host(keep=0)), to_do.cgroup.path)
+        cgroups.check_free(placed)
+        state = state._replace(cgroups=tuple(place.directory for place in placed))
+        entry.save(state)
+        cgroups.make(placed)
+        cgroups.limit(placed, to_do.cgroup.writes)
+        made = _fork(entry, state, request, placed)
+        state = made.state
+        if request.pid_file is not None:
+            write(request.pid_file, str(state.pid).encode())
+        _until_ready(made, request, parent)
+        return made
+    except BaseException:
+        _destroy(entry, state)
+        raise
+
+
+def _fork(entry: Entry, state: State, request: Request, placed: tuple[cgroups.Place, ...]) -> Made:
+    ours, theirs = channel.pair()
+    start = entry.start if os.path.exists(entry.start) else None
+    pid = namespaces.fork(request.plan.namespaces)
+    if pid == 0:
+        ours.close()
+        entry.unlock()
+        init.main(request.plan, placed, theirs, start)
+    theirs.close()
+    found = process(pid)
+    state = state._replace(pid=pid, start_time=found.start_time if found else 0)
+    entry.save(state)
+    return Made(entry, state, ours, os.pidfd_open(pid))
+
+
+def _until_ready(made: Made, request: Request, parent: _Parent) -> None:
+    while (message := parent.next(made.init)) is not None:
+        if message.kind == FAILED:
+            raise channel.failure(message)
+        if message.kind == HOOKS:
+            if message.text in ("prestart", "createRuntime"):
+                told = _told(made.state, "creating")
+                hooks.run_all(message.text, hooks.KINDS[message.text](request.plan.hooks), told)
+            made.init.send(Message(GO, _told(made.state, "creating").decode()))
+        elif message.kind == READY:
+            made.init.send(Message(GO, _told(made.state, "created").decode()))
+            return
+        else:
+            parent.hear(message)
+            for descriptor in message.descriptors:
+                os.close(descriptor)
+    raise _died(made)
+
+
+def _died(made: Made) -> Failure:
+    """Why an init ended that never came to execute the command."""
+    if cgroups.oom_kills(made.state.cgroups):
+        return Failure("the container's init was killed for want of memory", "raise the memory limit")
+    return Failure("the container's init was killed before it could execute the command")
+
+
+def _send_console(path: str, master: int) -> None:
+    import _socket
+    import array
+
+    socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+    try:
+        socket.connect(path)
+        rights = array.array("i", (master,)).tobytes()
+        socket.sendmsg([b"/dev/ptmx"], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)])
+    except OSError as error:
+        error.filename = path
+        error.add_note("while sending the container's terminal to the console socket")
+        raise
+    finally:
+        socket.close()
+
+
+# The monitor --------------------------------------------------------------------------------------------------------
+
+
+def _monitor(store: Store, request: Request, launcher: Channel) -> NoReturn:
+    """Own the container for the launcher. Never returns."""
+    try:
+        os.setsid()
+        for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
+            signal.signal(number, lambda *_: None)
+        status = _watch(store, request, launcher)
+        launcher.send(Message(EXITED, number=status))
+    except Abandoned:
+        pass
+    except BaseException as error:
+        launcher.send(channel.report(error))
+    finally:
+        os._exit(0)
+
+
+def _watch(store: Store, request: Request, launcher: Channel) -> int:
+    modes = terminal.attributes(0) if request.plan.terminal else None
+    caller = os.dup(0) if modes is not None else -1
+    parent = _Parent(launcher.send, launcher)
+    try:
+        made = _make(store, request, parent, waits=False)
+        try:
+            made.entry.unlock()
+            _leave_streams()
+            _started(made, request, parent)
+            parent.await_one(made.pidfd)
+            return _status(made.pidfd)
+        finally:
+            _finish(made)
+    except Abandoned:
+        if modes is not None:
+            terminal.restore_if_raw(caller, modes)
+        raise
+
+
+def _started(made: Made, request: Request, parent: _Parent) -> None:
+    """Until the init's end of the channel closes, by a successful execve or by its death."""
+    while (message := parent.next(made.init)) is not None:
+        if message.kind == FAILED:
+            raise channel.failure(message)
+    assert parent.launcher is not None
+    parent.launcher.send(Message(STARTED, number=made.state.pid, descriptors=(made.pidfd,)))
+    hooks.run_all("poststart", request.plan.hooks.poststart, _told(made.state, "running"))
+
+
+def _leave_streams() -> None:
+    """The caller's streams are the container's now: who waits for their end need not wait for us."""
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    for descriptor in (0, 1, 2):
+        os.dup2(null, descriptor)
+    os.close(null)
+    os.chdir("/")
+
+
+def _status(pidfd: int) -> int:
+    found = os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
+    assert found is not None
+    return found.si_status if found.si_code == os.CLD_EXITED else 128 + found.si_status
+
+
+def _finish(made: Made) -> None:
+    """Remove a container that has ended or must; somebody else's `delete` may have been quicker."""
+    try:
+        made.entry.lock()
+    except NotFound:
+        return
+    _destroy(made.entry, made.state)
+
+
+def _destroy(entry: Entry, state: State) -> None:
+    """Kill what runs, remove the cgroups, run the last hooks, forget the container. The caller has the lock."""
+    _signal(state, signal.SIGKILL)
+    cgroups.remove(cgroups.recorded(state.cgroups))
+    text = _config_text(entry) if "poststop" in state.hooks and state.pid else b""
+    entry.remove()
+    if text:
+        from pyrun import config
+
+        hooks.run_all("poststop", config.load(text).hooks.poststop, _told(state, "stopped"))
+
+
+def _config_text(entry: Entry) -> bytes:
+    with open(entry.config, "rb") as file:
+        return file.read()
+
+
+# A container that exists --------------------------------------------------------------------------------------------
+
+
+def start(store: Store, container_id: str) -> None:
+    """Let a created container execute its command."""
+    with store.find(container_id) as entry:
+        entry.lock()
+        recorded = entry.load()
+        status = entry.status(recorded)
+        if status == "running":
+            raise Conflict("cannot start an already running container")
+        if status != "created" or recorded is None:
+            raise Conflict("cannot start a container that has stopped")
+        try:
+            fifo = os.open(entry.start, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError:
+            raise Conflict("cannot start a container that has stopped") from None
+        os.write(fifo, b"0")
+        os.close(fifo)
+        os.unlink(entry.start)
+        if "poststart" in recorded.hooks:
+            from pyrun import config
+
+            poststart = config.load(_config_text(entry)).hooks.poststart
+            hooks.run_all("poststart", poststart, _told(recorded, "running"))
+
+
+def state(store: Store, container_id: str) -> dict[str, Any]:
+    """The state as runtime.md has it, for `state` and `list`."""
+    entry = store.find(container_id)
+    recorded = entry.load()
+    status = entry.status(recorded)
+    if recorded is None:
+        raise NotFound(f"container does not exist: {container_id}", f"pyrun delete --force {container_id} clears up")
+    return _as_told(recorded, status)
+
+
+def kill(store: Store, container_id: str, number: int, *, everyone: bool = False) -> None:
+    """Send a signal to the container's init, or to all its processes."""
+    entry = store.find(container_id)
+    recorded = entry.load()
+    if recorded is None:
+        raise Conflict("container not running")
+    if everyone and cgroups.signal_all(cgroups.recorded(recorded.cgroups), number):
+        return
+    if entry.status(recorded) not in ("created", "running") or not _signal(recorded, number):
+        raise Conflict("container not running")
+
+
+def delete(store: Store, container_id: str, *, force: bool = False) -> None:
+    """Remove a container that is not running, with `force` any; with `force` one that is not there is no failure."""
+    try:
+        entry = store.find(container_id)
+        entry.lock()
+    except NotFound:
+        if force:
+            return
+        raise
+    with entry:
+        recorded = entry.load()
+        status = entry.status(recorded)
+        if status == "running" and not force:
+            raise Conflict(
+                f"cannot delete container {container_id} that is not stopped: {status}",
+                f"pyrun kill {container_id} KILL, or pyrun delete --force {container_id}",
+            )
+        if recorded is None:
+            entry.remove()
+        else:
+            _destroy(entry, recorded)
+
+
+def _signal(recorded: State, number: int) -> bool:
+    """Send a signal to a container's init; False where that process is not there any more."""
+    if not recorded.pid:
+        return False
+    try:
+        pidfd = os.pidfd_open(recorded.pid)
+    except ProcessLookupError:
+        return False
+    try:
+        found = process(recorded.pid)
+        if found is None or found.start_time != recorded.start_time:
+            return False
+        signal.pidfd_send_signal(pidfd, number)
+    except ProcessLookupError:
+        return False
+    finally:
+        os.close(pidfd)
+    return True
+
+
+def _as_told(recorded: State, status: str) -> dict[str, Any]:
+    told: dict[str, Any] = {
+        "ociVersion": recorded.oci_version,
+        "id": recorded.id,
+        "pid": 0 if status == "stopped" else recorded.pid,
+        "status": status,
+        "bundle": recorded.bundle,
+        "rootfs": recorded.rootfs,
+        "created": recorded.created,
+    }
+    annotations: Mapping[str, str] = recorded.annotations
+    return told | ({"annotations": dict(annotations)} if annotations else {})
+
+
+def _told(recorded: State, status: str) -> bytes:
+    if not recorded.hooks:
+        return b""
+    import json
+
+    return json.dumps(_as_told(recorded, status)).encode()
+
+
+def _now() -> str:
+    nanoseconds = time.time_ns()
+    moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(nanoseconds // 1_000_000_000))
+    return f"{moment}.{nanoseconds % 1_000_000_000:09}Z"

@@ -1,0 +1,532 @@
+"""The container's file tree, step by step, by descriptor: mount(2)'s successors, openat2(2), mount_setattr(2).
+
+The rootfs is not trusted. Each path in it is resolved by the kernel with the rootfs for its root (RESOLVE_IN_ROOT, no
+magic links) to a descriptor, and what is done is done to that descriptor: no path is looked up a second time, so a
+link that changes in between leads nowhere (CVE-2021-30465). procfs and sysfs are not mounted where a link leads. What
+hides a file is the host's own /dev/null, opened before the rootfs is entered and checked to be it (CVE-2025-31133);
+what is written to /proc is written through a descriptor of the host's procfs, checked to be it (CVE-2025-52881).
+
+New file systems and copies of mounts are detached until they are complete, then moved into place. Which steps there are
+and in what order is `plan`'s.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import posixpath
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from lxcfs_py import linux
+from lxcfs_py.errors import Error
+from pyrun.plan import Bind, CgroupMount, Device, Mask, Mount, MountFlags, Overlay, ReadonlyPath, Symlink
+
+_ATTRIBUTES = {
+    linux.MS_RDONLY: linux.MOUNT_ATTR_RDONLY,
+    linux.MS_NOSUID: linux.MOUNT_ATTR_NOSUID,
+    linux.MS_NODEV: linux.MOUNT_ATTR_NODEV,
+    linux.MS_NOEXEC: linux.MOUNT_ATTR_NOEXEC,
+    linux.MS_NODIRATIME: linux.MOUNT_ATTR_NODIRATIME,
+    linux.MS_NOSYMFOLLOW: linux.MOUNT_ATTR_NOSYMFOLLOW,
+    linux.MS_NOATIME: linux.MOUNT_ATTR_NOATIME,
+    linux.MS_STRICTATIME: linux.MOUNT_ATTR_STRICTATIME,
+}
+"""Flags of mount(2) that belong to a mount."""
+_ATIME = linux.MS_NOATIME | linux.MS_STRICTATIME | linux.MS_RELATIME
+_PROPAGATION = linux.MS_SHARED | linux.MS_PRIVATE | linux.MS_SLAVE | linux.MS_UNBINDABLE
+_SUPERBLOCK = {
+    linux.MS_SYNCHRONOUS: "sync",
+    linux.MS_DIRSYNC: "dirsync",
+    linux.MS_MANDLOCK: "mand",
+    linux.MS_LAZYTIME: "lazytime",
+}
+"""Flags of mount(2) that belong to a file system."""
+_NO_LINKS = frozenset(("proc", "sysfs"))
+_NULL = os.makedev(1, 3)
+_CLONE = linux.OPEN_TREE_CLONE | linux.OPEN_TREE_CLOEXEC
+_HERE = linux.AT_EMPTY_PATH
+_ONTO = linux.MOVE_MOUNT_F_EMPTY_PATH | linux.MOVE_MOUNT_T_EMPTY_PATH
+
+
+# Paths in the rootfs ------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def opened(root: int, path: str, flags: int = os.O_PATH, resolve: int = 0) -> Iterator[int]:
+    """A descriptor of what a path names when `root` is /."""
+    descriptor = _open(root, path, flags, resolve)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _open(root: int, path: str, flags: int = os.O_PATH, resolve: int = 0) -> int:
+    inside = posixpath.normpath(path).lstrip("/") or "."
+    resolve |= linux.RESOLVE_IN_ROOT | linux.RESOLVE_NO_MAGICLINKS
+    for attempt in range(128):
+        try:
+            return linux.openat2(root, inside, flags, resolve=resolve)
+        except OSError as error:
+            # A rename anywhere on the machine may have made the kernel unsure of a ".." in a link.
+            if error.errno == errno.EAGAIN and attempt < 127:
+                continue
+            error.filename = path
+            if error.errno == errno.ELOOP and resolve & linux.RESOLVE_NO_SYMLINKS:
+                raise Error(f"{path} is a symbolic link in the rootfs", "make it a directory") from None
+            raise
+    raise AssertionError
+
+
+def make_directory(root: int, path: str, resolve: int = 0) -> int:
+    """A descriptor of the directory, made with all that is missing of the path; a dangling link is an error."""
+    try:
+        return _open(root, path, os.O_PATH | os.O_DIRECTORY, resolve)
+    except FileNotFoundError:
+        pass
+    above, name = posixpath.split(posixpath.normpath(path))
+    parent = make_directory(root, above, resolve)
+    try:
+        os.mkdir(name, 0o755, dir_fd=parent)
+    except FileExistsError:
+        pass
+    finally:
+        os.close(parent)
+    return _open(root, path, os.O_PATH | os.O_DIRECTORY, resolve)
+
+
+def _make_file(root: int, path: str) -> int:
+    try:
+        return _open(root, path)
+    except FileNotFoundError:
+        pass
+    above, name = posixpath.split(posixpath.normpath(path))
+    parent = make_directory(root, above)
+    try:
+        flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+        os.close(os.open(name, flags, 0o644, dir_fd=parent))
+    except FileExistsError:
+        pass
+    finally:
+        os.close(parent)
+    return _open(root, path)
+
+
+# Mounts that are in no tree yet -------------------------------------------------------------------------------------
+
+
+def file_system(fstype: str, source: str, flags: MountFlags) -> int:
+    """A new file system, mounted nowhere."""
+    context = linux.fsopen(fstype, linux.FSOPEN_CLOEXEC)
+    try:
+        if source:
+            linux.fsconfig(context, linux.FSCONFIG_SET_STRING, "source", source)
+        if flags.flags & linux.MS_RDONLY and source.startswith("/"):
+            linux.fsconfig(context, linux.FSCONFIG_SET_FLAG, "ro")
+        for flag, name in _SUPERBLOCK.items():
+            if flags.flags & flag:
+                linux.fsconfig(context, linux.FSCONFIG_SET_FLAG, name)
+        for option in filter(None, flags.data.split(",")):
+            key, equals, value = option.partition("=")
+            if equals:
+                linux.fsconfig(context, linux.FSCONFIG_SET_STRING, key, value)
+            else:
+                linux.fsconfig(context, linux.FSCONFIG_SET_FLAG, key)
+        linux.fsconfig(context, linux.FSCONFIG_CMD_CREATE)
+        return linux.fsmount(context, linux.FSMOUNT_CLOEXEC, _attributes(flags.flags))
+    except OSError as error:
+        error.filename = None
+        for line in _kernel_says(context):
+            error.add_note(line)
+        raise
+    finally:
+        os.close(context)
+
+
+def _kernel_says(context: int) -> Iterator[str]:
+    """What the file system has to say about its options: lines `e text` of the context's log."""
+    try:
+        while line := os.read(context, 4096):
+            yield line.decode(errors="replace").strip()[2:]
+    except OSError:
+        return
+
+
+def _attributes(flags: int) -> int:
+    return sum(attribute for flag, attribute in _ATTRIBUTES.items() if flags & flag)
+
+
+def copy(directory: int, path: str, *, recursive: bool = False) -> int:
+    """The mount at a path again, in no tree."""
+    flags = _CLONE | (linux.AT_RECURSIVE if recursive else 0) | (_HERE if not path else 0)
+    return linux.open_tree(directory, path, flags)
+
+
+def put(mount: int, target: int) -> None:
+    """Move a mount that is in no tree onto `target`, both by descriptor; it shadows what is there."""
+    linux.move_mount(mount, "", target, "", _ONTO)
+
+
+def set_attributes(mount: int, flags: MountFlags) -> None:
+    """What a bind mount is given beyond what it inherits."""
+    clear = _attributes(flags.cleared & ~_ATIME)
+    if (flags.flags | flags.cleared) & _ATIME:
+        clear |= linux.MOUNT_ATTR__ATIME
+    changes = _attributes(flags.flags)
+    if changes or clear:
+        linux.mount_setattr(mount, "", _HERE, attr_set=changes, attr_clr=clear)
+    if flags.recursive_set or flags.recursive_clear:
+        clear = flags.recursive_clear
+        if (flags.recursive_set | clear) & linux.MOUNT_ATTR__ATIME:
+            clear |= linux.MOUNT_ATTR__ATIME
+        linux.mount_setattr(mount, "", _HERE | linux.AT_RECURSIVE, attr_set=flags.recursive_set, attr_clr=clear)
+
+
+def propagate(mount: int, changes: tuple[int, ...]) -> None:
+    """Set how mounts and unmounts below reach others."""
+    for change in changes:
+        recursive = linux.AT_RECURSIVE if change & linux.MS_REC else 0
+        linux.mount_setattr(mount, "", _HERE | recursive, propagation=change & _PROPAGATION)
+
+
+# Steps --------------------------------------------------------------------------------------------------------------
+
+
+def isolate(flags: int) -> None:
+    """Keep what is mounted from here on from the host."""
+    linux.mount(None, "/", None, flags)
+
+
+def bind_root(source: str) -> int:
+    """The rootfs as a mount of its own, on top of itself; a descriptor of it."""
+    mount = copy(linux.AT_FDCWD, source, recursive=True)
+    with _host(source) as target:
+        put(mount, target)
+    # Where the rootfs lies on a shared mount, its copy is shared with it: what is mounted here would show there.
+    linux.mount_setattr(mount, "", _HERE | linux.AT_RECURSIVE, propagation=linux.MS_PRIVATE)
+    return mount
+
+
+@contextmanager
+def _host(path: str) -> Iterator[int]:
+    descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def lay_overlay(step: Overlay, root: int | None) -> int | None:
+    """Carry out an Overlay; for the first one, which has no `root` yet, a descriptor of the new root."""
+    if root is None:
+        tmpfs = file_system("tmpfs", "tmpfs", MountFlags(data="mode=0700"))
+        with _host(step.scratch) as target:
+            put(tmpfs, target)
+        os.close(tmpfs)
+        os.mkdir(f"{step.scratch}/root")
+        mount = _overlay(step)
+        with _host(f"{step.scratch}/root") as target:
+            put(mount, target)
+        return mount
+    mount = _overlay(step)
+    with opened(root, step.destination) as target:
+        put(mount, target)
+    os.close(mount)
+    return None
+
+
+def _overlay(step: Overlay) -> int:
+    name = step.destination.replace("%", "%25").replace("/", "%2f").replace(":", "%3a").replace(",", "%2c")
+    upper, work = f"{step.scratch}/upper{name}", f"{step.scratch}/work{name}"
+    found = os.stat(step.lower)
+    for directory in (upper, work):
+        os.mkdir(directory)
+    os.chown(upper, found.st_uid, found.st_gid)
+    os.chmod(upper, stat.S_IMODE(found.st_mode))
+    context = linux.fsopen("overlay", linux.FSOPEN_CLOEXEC)
+    try:
+        lower = step.lower.replace("\\", "\\\\").replace(":", "\\:").replace(",", "\\,")
+        options = (("source", "overlay"), ("lowerdir", lower), ("upperdir", upper), ("workdir", work))
+        for key, value in options:
+            linux.fsconfig(context, linux.FSCONFIG_SET_STRING, key, value)
+        linux.fsconfig(context, linux.FSCONFIG_CMD_CREATE)
+        return linux.fsmount(context, linux.FSMOUNT_CLOEXEC, 0)
+    except OSError as error:
+        error.filename = None
+        for line in _kernel_says(context):
+            error.add_note(line)
+        raise
+    finally:
+        os.close(context)
+
+
+def mount(root: int, step: Mount) -> None:
+    """Mount a new file system in the rootfs."""
+    resolve = linux.RESOLVE_NO_SYMLINKS if step.fstype in _NO_LINKS else 0
+    target = make_directory(root, step.destination, resolve)
+    try:
+        fresh = file_system(step.fstype, step.source, step.flags)
+        try:
+            if step.flags.copy_up:
+                _copy_up(target, fresh)
+            put(fresh, target)
+            propagate(fresh, step.flags.propagation)
+        finally:
+            os.close(fresh)
+    finally:
+        os.close(target)
+
+
+def mount_cgroups(root: int, step: CgroupMount, shown: Iterable[tuple[str, frozenset[str], str]]) -> None:
+    """Bind the container's own cgroup of each hierarchy: (the hierarchy's mount point, its controllers, the directory).
+
+    Where the host has one hierarchy, so has the container; else a tmpfs with one directory each, named as on the host,
+    and links for the controllers that are mounted together.
+    """
+    hierarchies = list(shown)
+    if len(hierarchies) == 1:
+        target = make_directory(root, step.destination)
+        _put_cgroup(hierarchies[0][2], target, step.flags)
+        os.close(target)
+        return
+    writable = step.flags._replace(flags=step.flags.flags & ~linux.MS_RDONLY, data="mode=755", propagation=())
+    mount(root, Mount(step.destination, "tmpfs", "tmpfs", writable))
+    for mount_point, controllers, directory in hierarchies:
+        name = posixpath.basename(mount_point)
+        target = make_directory(root, f"{step.destination}/{name}")
+        _put_cgroup(directory, target, step.flags)
+        os.close(target)
+        for controller in controllers:
+            if "," in name and "=" not in controller:
+                make_link(root, Symlink(f"{step.destination}/{controller}", name))
+    with opened(root, step.destination) as tmpfs:
+        set_attributes(tmpfs, step.flags)
+
+
+def _put_cgroup(directory: str, target: int, flags: MountFlags) -> None:
+    tree = copy(linux.AT_FDCWD, directory)
+    try:
+        set_attributes(tree, flags)
+        propagate(tree, (linux.MS_PRIVATE,))
+        put(tree, target)
+    finally:
+        os.close(tree)
+
+
+def bind(root: int, step: Bind) -> None:
+    """Show a file or directory of the host in the rootfs."""
+    try:
+        tree = copy(linux.AT_FDCWD, step.source, recursive=step.recursive)
+    except FileNotFoundError:
+        if step.optional:
+            return
+        raise
+    try:
+        target = _target_for(root, step, stat.S_ISDIR(os.fstat(tree).st_mode))
+        if target is None:
+            return
+        try:
+            set_attributes(tree, step.flags)
+            put(tree, target)
+            propagate(tree, step.flags.propagation)
+        finally:
+            os.close(target)
+    finally:
+        os.close(tree)
+
+
+def _target_for(root: int, step: Bind, directory: bool) -> int | None:
+    if not step.optional:
+        return make_directory(root, step.destination) if directory else _make_file(root, step.destination)
+    try:
+        return _open(root, step.destination)
+    except FileNotFoundError:
+        return None
+
+
+def make_device(root: int, step: Device) -> None:
+    """A device node of its own, or where the kernel allows none the host's bound in its place. The umask must be 0."""
+    kind = stat.S_IFIFO if step.type == "p" else stat.S_IFBLK if step.type == "b" else stat.S_IFCHR
+    number = os.makedev(step.major, step.minor)
+    above, name = posixpath.split(posixpath.normpath(step.path))
+    parent = make_directory(root, above)
+    try:
+        try:
+            os.mknod(name, kind | step.mode, number, dir_fd=parent)
+            os.chown(name, step.uid, step.gid, dir_fd=parent, follow_symlinks=False)
+        except FileExistsError:
+            found = os.stat(name, dir_fd=parent, follow_symlinks=False)
+            if stat.S_IFMT(found.st_mode) != kind or (kind != stat.S_IFIFO and found.st_rdev != number):
+                raise
+        except PermissionError:
+            _bind_device(root, step, kind, number)
+    finally:
+        os.close(parent)
+
+
+def _bind_device(root: int, step: Device, kind: int, number: int) -> None:
+    tree = copy(linux.AT_FDCWD, step.path)
+    try:
+        found = os.fstat(tree)
+        if stat.S_IFMT(found.st_mode) != kind or found.st_rdev != number:
+            raise Error(f"{step.path} of the host is not device {step.major}:{step.minor}")
+        target = _make_file(root, step.path)
+        put(tree, target)
+        os.close(target)
+    finally:
+        os.close(tree)
+
+
+def make_link(root: int, step: Symlink) -> None:
+    """A symbolic link, unless something is there."""
+    above, name = posixpath.split(posixpath.normpath(step.path))
+    parent = make_directory(root, above)
+    try:
+        os.symlink(step.target, name, dir_fd=parent)
+    except FileExistsError:
+        pass
+    finally:
+        os.close(parent)
+
+
+def put_on_file(root: int, path: str, descriptor: int) -> None:
+    """Bind an open file over a file of the rootfs, which is made if it is missing."""
+    tree = copy(descriptor, "")
+    target = _make_file(root, path)
+    try:
+        put(tree, target)
+    finally:
+        os.close(target)
+        os.close(tree)
+
+
+class Null:
+    """The host's /dev/null, to hide files of the container with; made before the host's tree is left.
+
+    The kernel copies only mounts that are in the tree: one copy is kept out of it until it hides the first file, and
+    that one is copied for all others.
+    """
+
+    def __init__(self) -> None:
+        self._mount = copy(linux.AT_FDCWD, "/dev/null")
+        self._placed = False
+        found = os.fstat(self._mount)
+        if not stat.S_ISCHR(found.st_mode) or found.st_rdev != _NULL:
+            raise Error("/dev/null of the host is not device 1:3", "make it anew: mknod -m 666 /dev/null c 1 3")
+
+    def put_on(self, target: int) -> None:
+        if not self._placed:
+            put(self._mount, target)
+            self._placed = True
+            return
+        again = copy(self._mount, "")
+        try:
+            put(again, target)
+        finally:
+            os.close(again)
+
+
+def open_proc() -> int:
+    """The host's /proc, to write to later whatever is mounted in the container."""
+    descriptor = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    if linux.fstatfs_type(descriptor) != linux.PROC_SUPER_MAGIC:
+        os.close(descriptor)
+        raise Error("/proc of the host is not a procfs", "mount -t proc proc /proc")
+    return descriptor
+
+
+def mask(root: int, step: Mask, null: Null) -> None:
+    """Hide a path, if it is there."""
+    try:
+        target = _open(root, step.path)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    try:
+        if stat.S_ISDIR(os.fstat(target).st_mode):
+            read_only = linux.MS_RDONLY | linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC
+            cover = file_system("tmpfs", "tmpfs", MountFlags(flags=read_only, data="nr_blocks=1,nr_inodes=1"))
+            put(cover, target)
+            os.close(cover)
+        else:
+            null.put_on(target)
+    finally:
+        os.close(target)
+
+
+def protect(root: int, step: ReadonlyPath) -> None:
+    """Make a path, if it is there, read-only with all below it."""
+    try:
+        target = _open(root, step.path)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    try:
+        tree = copy(target, "", recursive=True)
+        linux.mount_setattr(tree, "", _HERE | linux.AT_RECURSIVE, attr_set=linux.MOUNT_ATTR_RDONLY)
+        put(tree, target)
+        os.close(tree)
+    finally:
+        os.close(target)
+
+
+def remount_read_only(root: int, path: str) -> None:
+    """Make the mount at a path, which it must be the root of, read-only."""
+    with opened(root, path) as mount_point:
+        linux.mount_setattr(mount_point, "", _HERE, attr_set=linux.MOUNT_ATTR_RDONLY)
+
+
+def pivot(root: int, propagation: int) -> None:
+    """Make the rootfs / and let go of the host's tree."""
+    host = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fchdir(root)
+        linux.pivot_root(".", ".")
+        # The host's tree now lies on top of the new root; nothing that happens to it may reach the host.
+        os.fchdir(host)
+        linux.mount(None, ".", None, linux.MS_SLAVE | linux.MS_REC)
+        linux.umount2(".", linux.MNT_DETACH)
+    finally:
+        os.close(host)
+    os.chdir("/")
+    if propagation:
+        linux.mount(None, "/", None, propagation)
+
+
+def _copy_up(source: int, tmpfs: int) -> None:
+    """What a directory of the rootfs has, into a tmpfs that will shadow it. Links are copied, devices are not."""
+    with _listed(source) as (directory, names):
+        for name in names:
+            found = os.stat(name, dir_fd=directory, follow_symlinks=False)
+            if stat.S_ISLNK(found.st_mode):
+                os.symlink(os.readlink(name, dir_fd=directory), name, dir_fd=tmpfs)
+            elif stat.S_ISDIR(found.st_mode):
+                os.mkdir(name, dir_fd=tmpfs)
+                with opened(directory, name) as below, opened(tmpfs, name) as copied:
+                    _copy_up(below, copied)
+            elif stat.S_ISREG(found.st_mode):
+                _copy_file(directory, tmpfs, name)
+            else:
+                continue
+            os.chown(name, found.st_uid, found.st_gid, dir_fd=tmpfs, follow_symlinks=False)
+            if not stat.S_ISLNK(found.st_mode):
+                os.chmod(name, stat.S_IMODE(found.st_mode), dir_fd=tmpfs)
+
+
+@contextmanager
+def _listed(directory: int) -> Iterator[tuple[int, list[str]]]:
+    readable = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        yield readable, os.listdir(readable)
+    finally:
+        os.close(readable)
+
+
+def _copy_file(source: int, target: int, name: str) -> None:
+    with opened(source, name, os.O_RDONLY | os.O_NOFOLLOW) as original:
+        fresh = os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600, dir_fd=target)
+        try:
+            while piece := os.read(original, 1 << 20):
+                os.write(fresh, piece)
+        finally:
+            os.close(fresh)

@@ -1,0 +1,124 @@
+"""Namespaces of a container: made and joined around one fork, the caller itself left where it is.
+
+namespaces(7), pid_namespaces(7), time_namespaces(7). A pid or time namespace is entered by the children of whoever
+makes it, so the parent makes these, forks and goes back; the child makes and joins all others for itself. Never
+clone(2) behind the interpreter's back: os.fork runs its handlers.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from lxcfs_py import linux
+from lxcfs_py.errors import Unsupported
+from pyrun.plan import Namespaces
+
+_FLAGS = {
+    "pid": linux.CLONE_NEWPID,
+    "time": linux.CLONE_NEWTIME,
+    "network": linux.CLONE_NEWNET,
+    "ipc": linux.CLONE_NEWIPC,
+    "uts": linux.CLONE_NEWUTS,
+    "cgroup": linux.CLONE_NEWCGROUP,
+    "mount": linux.CLONE_NEWNS,
+}
+"""In the order of joining: the mount namespace last, for the paths of the others are the caller's."""
+_OF_CHILDREN = ("pid", "time")
+_NANOSECONDS = 1_000_000_000
+
+
+def fork(namespaces: Namespaces) -> int:
+    """os.fork() with the child in the pid and time namespaces: the child's pid, and 0 in the child."""
+    ways_back = []
+    pid = -1
+    try:
+        for kind in _OF_CHILDREN:
+            if kind in namespaces.unshare or any(kind == joined for joined, _ in namespaces.join):
+                ways_back.append((_open(kind, f"/proc/self/ns/{kind}"), _FLAGS[kind]))
+                _enter_for_children(kind, namespaces)
+        pid = os.fork()
+        return pid
+    finally:
+        for descriptor, flag in ways_back:
+            if pid != 0:
+                linux.setns(descriptor, flag)
+            os.close(descriptor)
+
+
+def enter(namespaces: Namespaces) -> None:
+    """In the forked child: join and make all others. It must be in its cgroup already, which a cgroup namespace takes
+    for its root."""
+    joins = dict(namespaces.join)
+    opened = [(kind, _open(kind, joins[kind])) for kind in _FLAGS if kind in joins and kind not in _OF_CHILDREN]
+    for kind, descriptor in opened:
+        _join(kind, descriptor, joins[kind])
+    flags = 0
+    for kind in namespaces.unshare:
+        if kind not in _OF_CHILDREN:
+            flags |= _FLAGS[kind]
+    try:
+        linux.unshare(flags)
+    except OSError as error:
+        error.add_note(f"while making namespaces: {' '.join(namespaces.unshare)}")
+        raise
+
+
+def _enter_for_children(kind: str, namespaces: Namespaces) -> None:
+    if kind in namespaces.unshare:
+        try:
+            linux.unshare(_FLAGS[kind])
+        except OSError as error:
+            error.add_note(f"while making a {kind} namespace")
+            raise
+        if kind == "time":
+            _set_clocks(namespaces)
+    else:
+        path = dict(namespaces.join)[kind]
+        _join(kind, _open(kind, path), path)
+
+
+def _set_clocks(namespaces: Namespaces) -> None:
+    """What the clocks of the new time namespace, still without a process, are ahead of the machine's."""
+    if namespaces.boot_clock_at_zero:
+        # Both clocks: on a real machine the boot clock is never behind the monotonic one.
+        clocks = (("monotonic", time.CLOCK_MONOTONIC), ("boottime", time.CLOCK_BOOTTIME))
+        offsets = [(name, -time.clock_gettime_ns(clock)) for name, clock in clocks]
+    else:
+        offsets = [(offset.clock, offset.secs * _NANOSECONDS + offset.nanosecs) for offset in namespaces.time_offsets]
+    for name, nanoseconds in offsets:
+        text = f"{name} {nanoseconds // _NANOSECONDS} {nanoseconds % _NANOSECONDS}"
+        try:
+            _write("/proc/self/timens_offsets", text)
+        except OSError as error:
+            error.add_note(f"while setting the clocks of the time namespace: {text}")
+            raise
+
+
+def _write(path: str, text: str) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(descriptor, text.encode())
+    finally:
+        os.close(descriptor)
+
+
+def _open(kind: str, path: str) -> int:
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        if path.startswith("/proc/self/ns/"):
+            raise Unsupported(f"this kernel has no {kind} namespaces") from None
+        raise
+
+
+def _join(kind: str, descriptor: int, path: str) -> None:
+    """Into the namespace; setns(2) refuses one of another kind than `kind`."""
+    try:
+        linux.setns(descriptor, _FLAGS[kind])
+    except OSError as error:
+        error.filename = path
+        error.add_note(f"while joining the {kind} namespace")
+        raise
+    finally:
+        os.close(descriptor)

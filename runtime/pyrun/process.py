@@ -1,0 +1,168 @@
+"""What makes a process the container's: limits, credentials, capabilities, and the command itself.
+
+Everything is done to the calling process, in the order that `plan` gives. capabilities(7), setpriv(1), execve(2). Words
+of "command not found" are runc's, which engines look for.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import signal
+import stat
+from typing import NoReturn
+
+from lxcfs_py import linux
+from lxcfs_py.errors import Error
+from pyrun.plan import FindCommand, SetCapabilities, SetUser
+from pyrun.spec import Rlimit
+
+NOT_FOUND = 127
+NOT_EXECUTABLE = 126
+_UNLIMITED = 2**64 - 1
+_CAPABILITIES = 64
+_SCRIPTS = 5
+"""How many interpreters of interpreters execve(2) follows."""
+
+
+class CommandError(Error):
+    """The command cannot be executed; `status` is what a shell would exit with."""
+
+    def __init__(self, message: str, status: int, hint: str | None = None) -> None:
+        super().__init__(message, hint)
+        self.status = status
+
+
+def set_limit(limit: Rlimit) -> None:
+    """setrlimit(2)."""
+    soft, hard = (resource.RLIM_INFINITY if value == _UNLIMITED else value for value in (limit.soft, limit.hard))
+    try:
+        resource.setrlimit(getattr(resource, limit.type), (soft, hard))
+    except (PermissionError, ValueError):
+        had = resource.getrlimit(getattr(resource, limit.type))[1]
+        raise Error(
+            f"cannot set {limit.type} to {limit.hard}: operation not permitted (the hard limit is {had})",
+            "ask for no more than that, or give pyrun CAP_SYS_RESOURCE",
+        ) from None
+
+
+def drop_from_bounding_set(keep: int) -> None:
+    """Leave only `keep` of what any program of this process can ever get."""
+    for number in range(_CAPABILITIES):
+        if keep >> number & 1:
+            continue
+        try:
+            linux.prctl(linux.PR_CAPBSET_DROP, number)
+        except OSError as error:
+            if error.errno == errno.EINVAL:
+                return  # past the last one that this kernel knows
+            raise
+
+
+def no_new_privileges() -> None:
+    """No program executed from here on gains anything by its file's bits."""
+    linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
+
+
+def set_user(step: SetUser) -> None:
+    """User, group, supplementary groups and umask; capabilities stay permitted."""
+    linux.prctl(linux.PR_SET_KEEPCAPS, 1)
+    os.setgroups(step.groups)
+    os.setresgid(step.gid, step.gid, step.gid)
+    os.setresuid(step.uid, step.uid, step.uid)
+    linux.prctl(linux.PR_SET_KEEPCAPS, 0)
+    os.umask(step.umask)
+
+
+def set_capabilities(step: SetCapabilities) -> int:
+    """The four sets of the process; the mask of those that were asked for and cannot be granted."""
+    _, ours, _ = linux.capget()
+    permitted = step.permitted & ours
+    inheritable = step.inheritable & ours
+    linux.capset(step.effective & permitted, permitted, inheritable)
+    linux.prctl(linux.PR_CAP_AMBIENT, linux.PR_CAP_AMBIENT_CLEAR_ALL)
+    for number in range(_CAPABILITIES):
+        if step.ambient & permitted & inheritable & 1 << number:
+            linux.prctl(linux.PR_CAP_AMBIENT, linux.PR_CAP_AMBIENT_RAISE, number)
+    return (step.permitted | step.effective) & ~ours
+
+
+def find(step: FindCommand) -> str:
+    """The command's path in the container."""
+    if "/" in step.command:
+        _check_executable(step.command, step.command)
+        return step.command
+    refused = None
+    for directory in step.search:
+        candidate = os.path.join(directory or ".", step.command)
+        try:
+            _check_executable(candidate, candidate)
+            return candidate
+        except CommandError as error:
+            if error.status == NOT_EXECUTABLE and not os.path.isdir(candidate):
+                refused = refused or error
+    if refused is not None:
+        raise refused
+    raise CommandError(
+        f'exec: "{step.command}": executable file not found in $PATH',
+        NOT_FOUND,
+        f"it was looked for in the container, in {':'.join(step.search) or 'no directory (PATH is empty)'}",
+    )
+
+
+def _check_executable(path: str, named: str) -> None:
+    try:
+        found = os.stat(path)
+    except OSError as error:
+        status = NOT_FOUND if isinstance(error, FileNotFoundError | NotADirectoryError) else NOT_EXECUTABLE
+        raise CommandError(f'exec: "{named}": stat {path}: {_reason(error)}', status) from None
+    if stat.S_ISDIR(found.st_mode):
+        raise CommandError(f'exec: "{named}": is a directory', NOT_EXECUTABLE)
+    if not stat.S_ISREG(found.st_mode) or not os.access(path, os.X_OK, effective_ids=True):
+        raise CommandError(f'exec: "{named}": permission denied', NOT_EXECUTABLE)
+
+
+def refuse_own_interpreter(path: str, own: tuple[int, int]) -> None:
+    """Error where executing `path` would run the host's interpreter that we are, by a link to /proc/self/exe or a
+    script that names one: the container could later write to it (CVE-2019-5736). `own` is its device and inode.
+    """
+    for _ in range(_SCRIPTS):
+        try:
+            found = os.stat(path)
+            if (found.st_dev, found.st_ino) == own:
+                raise CommandError(f'exec: "{path}": leads to the runtime\'s own executable', NOT_EXECUTABLE)
+            with open(path, "rb") as file:
+                head = file.read(256)
+        except OSError:
+            return
+        if not head.startswith(b"#!"):
+            return
+        words = head[2:].split(b"\n")[0].split()
+        if not words:
+            return
+        path = os.fsdecode(words[0])
+
+
+def reset_signals() -> None:
+    """Default dispositions and none blocked: Python ignores SIGPIPE, and execve would hand that on."""
+    for number in range(1, signal.NSIG):
+        if number not in (signal.SIGKILL, signal.SIGSTOP, 32, 33):
+            signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def execute(path: str, args: tuple[str, ...], env: tuple[str, ...]) -> NoReturn:
+    """execve(2) with no descriptor but 0, 1 and 2."""
+    environment = dict(variable.split("=", 1) for variable in env if "=" in variable)
+    linux.close_range(3, 2**32 - 1, linux.CLOSE_RANGE_CLOEXEC)
+    try:
+        os.execve(path, args, environment)  # noqa: S606
+    except OSError as error:
+        status = NOT_FOUND if error.errno == errno.ENOENT else NOT_EXECUTABLE
+        hint = "it names an interpreter that the container lacks" if error.errno == errno.ENOENT else None
+        raise CommandError(f'exec: "{path}": {_reason(error)}', status, hint) from None
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()
