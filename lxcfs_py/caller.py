@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import NamedTuple
 
 from lxcfs_py import linux
@@ -56,9 +57,12 @@ class _Namespace(NamedTuple):
 
 
 class Callers:
-    """Answers for one machine; `machine` is asked of by those who know no container."""
+    """Answers for one machine; `ask_kernel` is NS_GET_TGID_FROM_PIDNS, or raises OSError as an older kernel would."""
 
-    def __init__(self, host: Host, hierarchies: Hierarchies) -> None:
+    def __init__(
+        self, host: Host, hierarchies: Hierarchies, ask_kernel: Callable[[int, int], int] = linux.pid_from_pidns
+    ) -> None:
+        self._ask_kernel = ask_kernel
         self._host = host
         self._hierarchies = hierarchies
         self._ours = host.stat("proc/self/ns/pid").st_ino
@@ -159,7 +163,7 @@ class Callers:
 
     def _init(self, descriptor: int, number: int) -> int:
         try:
-            return linux.pid_from_pidns(descriptor, 1)
+            return self._ask_kernel(descriptor, 1)
         except OSError:
             pass  # before Linux 6.11
         for name in self._host.names("proc"):
