@@ -1,0 +1,148 @@
+"""Command lxcfs-exporter: arguments -> one running exporter; the only place that prints an error.
+
+Exit status: 0 after SIGTERM or SIGINT, 1 for a failure, 2 for a wrong command line. Option names follow the Prometheus
+project's exporters.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import NoReturn
+
+from prometheus_client import CollectorRegistry, ProcessCollector
+
+import lxcfs_py
+from lxcfs_exporter import discovery
+from lxcfs_exporter.collectors import COLLECTORS, Collector
+from lxcfs_exporter.discovery import Discovery, Rules
+from lxcfs_exporter.exposition import Exposition
+from lxcfs_exporter.http import Address, Server, Site, listen, parse_address
+from lxcfs_exporter.scrape import Scrape
+from lxcfs_py.errors import Error, UsageError, describe
+from lxcfs_py.host import Host
+
+PROGRAM = "lxcfs-exporter"
+_PATIENCE = 30.0
+"""Seconds that a scrape waits for one under way."""
+
+log = logging.getLogger(PROGRAM)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message, f"see {self.prog} --help")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = _Parser(
+        prog=PROGRAM,
+        description="Serve the resources of every container of this host to Prometheus.",
+        allow_abbrev=False,
+    )
+    made.add_argument(
+        "--web.listen-address", dest="addresses", metavar="ADDRESS", action="append",
+        help="address to listen on, :9753 by default; may be repeated; unix:/PATH for a socket",
+    )  # fmt: skip
+    made.add_argument(
+        "--web.telemetry-path", dest="telemetry_path", metavar="PATH", default="/metrics",
+        help="path of the metrics (default: %(default)s)",
+    )  # fmt: skip
+    made.add_argument(
+        "--web.max-requests", dest="max_requests", metavar="N", type=int, default=40,
+        help="connections at once (default: %(default)s)",
+    )  # fmt: skip
+    made.add_argument(
+        "--cgroup.include", dest="include", metavar="GLOB", action="append", default=[],
+        help="cgroups that are containers too, as /system.slice/*.service; ** crosses slashes; may be repeated",
+    )  # fmt: skip
+    made.add_argument(
+        "--cgroup.exclude", dest="exclude", metavar="GLOB", action="append", default=[],
+        help="cgroups that are not looked at, nor what is below them; may be repeated",
+    )  # fmt: skip
+    for row in COLLECTORS:
+        made.add_argument(
+            f"--collector.{row.name}", dest=f"collector_{row.name}", default=row.enabled, action="store_true",
+            help=f"{row.help} (default: {'on' if row.enabled else 'off'})",
+        )  # fmt: skip
+        made.add_argument(
+            f"--no-collector.{row.name}", dest=f"collector_{row.name}", action="store_false", help=argparse.SUPPRESS
+        )
+    made.add_argument("--debug", action="store_true", help="log every request, and errors with a traceback")
+    made.add_argument("--version", action="version", version=f"{PROGRAM} {lxcfs_py.__version__}")
+    return made
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; the exit status."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        options = parser().parse_args(words)
+        logging.basicConfig(
+            stream=sys.stderr,
+            level=logging.DEBUG if options.debug else logging.INFO,
+            format="level=%(levelname)s %(message)s",
+        )
+        _serve(options)
+    except (Error, OSError) as error:
+        if "--debug" in words:
+            traceback.print_exc()
+        first, *rest = describe(error)
+        print(f"{PROGRAM}: {first}", *rest, sep="\n", file=sys.stderr)
+        return 2 if isinstance(error, UsageError) else 1
+    return 0
+
+
+def _serve(options: argparse.Namespace) -> None:
+    addresses = [parse_address(text) for text in options.addresses or [":9753"]]
+    rules = Rules(tuple(map(discovery.glob, options.include)), tuple(map(discovery.glob, options.exclude)))
+    collectors = _chosen(options)
+    if not options.telemetry_path.startswith("/") or options.max_requests < 1:
+        raise UsageError("--web.telemetry-path begins with a slash, --web.max-requests is at least 1")
+    host = Host(keep=0)
+    registry = CollectorRegistry()
+    registry.register(Scrape(host, Discovery(host, rules), collectors))
+    ProcessCollector(registry=registry)
+    site = Site(Exposition(registry, _PATIENCE), options.telemetry_path, f"{PROGRAM} {lxcfs_py.__version__}")
+    with contextlib.ExitStack() as stack:
+        listeners = [_listen(stack, address) for address in addresses]
+        stop = _stop_on_signals(stack)
+        Server(site, listeners, options.max_requests).serve(stop)
+    log.info("msg=stopped")
+
+
+def _chosen(options: argparse.Namespace) -> list[Collector]:
+    return [row for row in COLLECTORS if getattr(options, f"collector_{row.name}")]
+
+
+def _listen(stack: contextlib.ExitStack, address: Address) -> socket.socket:
+    listener = stack.enter_context(listen(address))
+    if address.path is not None:
+        stack.callback(_unlink, address.path)
+    else:
+        host, port, *_ = listener.getsockname()
+        address = Address(host, port)
+    log.info('msg=listening address="%s"', address)
+    return listener
+
+
+def _unlink(path: str) -> None:
+    with contextlib.suppress(OSError):
+        os.unlink(path)
+
+
+def _stop_on_signals(stack: contextlib.ExitStack) -> socket.socket:
+    """A socket that gets something to read when the program shall end."""
+    receiver, sender = map(stack.enter_context, socket.socketpair())
+    for number in (signal.SIGTERM, signal.SIGINT):
+        before = signal.signal(number, lambda *_: sender.send(b"."))
+        stack.callback(signal.signal, number, before)
+    return receiver
