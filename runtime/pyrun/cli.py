@@ -1,0 +1,254 @@
+"""The command pyrun: arguments -> one call; the only place that prints an error.
+
+Options, words of errors and exit codes are runc's, as far as runc has them: engines call us in its place. Modules are
+imported where they are used: most calls of an engine are `state`, `kill` and `delete`, which need few.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+
+from lxcfs_py import errors
+from lxcfs_py.errors import Error, UsageError
+from pyrun import arguments, commands
+from pyrun.arguments import Command, Option, Parsed
+from pyrun.commands import Call
+
+LAUNCH_FAILED = 125
+"""What `launch` exits with where pyrun itself failed, as `docker run` does: 1 would be the command's own."""
+
+GLOBAL = (
+    Option(("--root",), "DIR", "where containers are recorded (default /run/pyrun)"),
+    Option(("--lxcfs",), "", "show the container its own resources in /proc and /sys, by lxcfs-py"),
+    Option(("--lxcfs-mount",), "DIR", "where lxcfs-py serves (default /var/lib/lxcfs-py)"),
+    Option(("--lxcfs-run-dir",), "DIR", "run directory of a daemon that has to be started (default /run/lxcfs-py)"),
+    Option(("--log",), "FILE", "append errors and warnings to FILE too"),
+    Option(("--log-format",), "FORMAT", "text or json", ("text", "json")),
+    Option(("--debug",), "", "print the traceback of an error"),
+    Option(("-v", "--version"), "", "print versions"),
+    Option(("-h", "--help"), "", "print this help"),
+)
+
+_HELP = Option(("-h", "--help"), "", "print this help")
+_BUNDLE = Option(("-b", "--bundle"), "DIR", "the directory of config.json (default: this one)")
+_DRY_RUN = Option(("--dry-run",), "", "print every step and take none")
+_PID_FILE = Option(("--pid-file",), "FILE", "write the pid of the container's first process to FILE")
+_CONSOLE_SOCKET = Option(("--console-socket",), "SOCKET", "send the terminal's master to this unix socket")
+
+COMMANDS = (
+    Command(
+        "launch",
+        "[--] COMMAND [ARGUMENT...]",
+        "run a command in a new container, and remove it",
+        (
+            Option(("-m", "--memory"), "SIZE", "memory limit, as 256m"),
+            Option(("--memory-swap",), "SIZE", "limit of memory plus swap, -1 for none (default: twice --memory)"),
+            Option(("--cpus",), "N", "how many CPUs' time, as 1 or 0.5"),
+            Option(("--cpuset",), "LIST", "which CPUs, as 0-2,5"),
+            Option(("--pids",), "N", "limit of processes and threads"),
+            Option(("--rootfs",), "DIR", "the root (default: the host's, under a layer that is thrown away)"),
+            Option(("--name",), "ID", "name of the container (default: random)"),
+            Option(("-t", "--tty"), "", "give it a terminal"),
+            _DRY_RUN,
+            _HELP,
+        ),
+        least=1,
+        most=None,
+        details="""\
+Exits with the command's status, 128 + N where signal N ended it, 127 where there is no such command, 126 where it
+cannot be executed, 125 where pyrun failed.
+
+Examples:
+  pyrun --lxcfs launch -m 256m --cpus 1 -- free -m
+  pyrun --lxcfs launch -m 1g -t -- bash
+  pyrun launch --rootfs /srv/alpine --pids 100 -- /bin/sh -c 'echo $$'
+""",
+    ),
+    Command(
+        "run",
+        "ID",
+        "create a container from a bundle, run it, and remove it",
+        (_BUNDLE, _PID_FILE, _CONSOLE_SOCKET, _DRY_RUN, _HELP),
+        1,
+        1,
+    ),
+    Command(
+        "create",
+        "ID",
+        "create a container from a bundle, up to its command",
+        (_BUNDLE, _PID_FILE, _CONSOLE_SOCKET, _DRY_RUN, _HELP),
+        1,
+        1,
+    ),
+    Command("start", "ID", "let a created container execute its command", (_HELP,), 1, 1),
+    Command("spec", "", "write a config.json to start from", (_BUNDLE, _HELP)),
+    Command("state", "ID", "print a container's state as JSON", (_HELP,), 1, 1),
+    Command(
+        "kill",
+        "ID [SIGNAL]",
+        "send a signal, TERM if none is said, to a container's first process",
+        (Option(("-a", "--all"), "", "to all its processes"), _HELP),
+        1,
+        2,
+    ),
+    Command(
+        "delete",
+        "ID",
+        "remove a container that has stopped",
+        (Option(("-f", "--force"), "", "kill it first if it runs; no error if there is none"), _HELP),
+        1,
+        1,
+    ),
+    Command(
+        "list",
+        "",
+        "print all containers",
+        (
+            Option(("-f", "--format"), "FORMAT", "table or json", ("table", "json")),
+            Option(("-q", "--quiet"), "", "IDs only"),
+            _HELP,
+        ),
+    ),
+    Command("completion", "bash|zsh|fish", "print a shell's completion script", (_HELP,), 1, 1),
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; its exit status."""
+    words = sys.argv[1:] if argv is None else argv
+    options = Parsed({}, ())
+    try:
+        options = arguments.parse(GLOBAL, words, first_word_ends=True)
+        return _dispatch(options, words)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 1
+    except (Error, OSError) as error:
+        return _failed(error, options)
+    except Exception as error:
+        error.add_note("which is a fault of pyrun itself, please report it with the output of --debug")
+        return _failed(error, options)
+
+
+def _dispatch(options: Parsed, words: Sequence[str]) -> int:
+    if options.has("--help"):
+        print(_overview(), end="")
+        return 0
+    if options.has("--version"):
+        print(_versions(), end="")
+        return 0
+    if not options.words:
+        raise UsageError("which command?", "pyrun --help")
+    name, *rest = options.words
+    command = next((command for command in COMMANDS if command.name == name), None)
+    if command is None:
+        raise UsageError(f'"{name}" is not a command of pyrun', "pyrun --help")
+    parsed = arguments.parse(command.options, rest, first_word_ends=command.most is None, who=f"{name}: ")
+    if parsed.has("--help"):
+        print(_help(command), end="")
+        return 0
+    arguments.check_count(command, parsed.words)
+    if name in _NEED_ROOT and not parsed.has("--dry-run") and os.geteuid() != 0:
+        raise Error(f"{name} needs root", f"sudo pyrun {' '.join(words)}")
+    return _RUN[name](Call(options, parsed, lambda warning: _log(options, "warning", warning)))
+
+
+def _failed(error: BaseException, options: Parsed) -> int:
+    """Tell it to the person and the log; the exit status."""
+    if options.has("--debug"):
+        import traceback
+
+        traceback.print_exception(error)
+    lines = errors.describe(error)
+    print(f"pyrun: {lines[0]}", *lines[1:], sep="\n", file=sys.stderr)
+    _log(options, "error", lines[0])
+    command = options.words[0] if options.words else ""
+    status = int(getattr(error, "status", 1))
+    if command == "launch" and status == 1:
+        return LAUNCH_FAILED
+    return status if command in ("launch", "run") else 1
+
+
+def _log(options: Parsed, level: str, message: str) -> None:
+    """One line in --log, in a form that engines read; nothing else may be written there."""
+    path = options.get("--log")
+    if not path:
+        return
+    import json
+    import time
+
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    if options.get("--log-format") == "json":
+        line = json.dumps({"level": level, "msg": message, "time": now})
+    else:
+        line = f'time="{now}" level={level} msg={json.dumps(message)}'
+    try:
+        with open(path, "a") as file:
+            file.write(line + "\n")
+    except OSError as error:
+        print(f"pyrun: --log: {errors.describe(error)[0]}", file=sys.stderr)
+
+
+def _completion(call: Call) -> int:
+    from pyrun import completion
+
+    shell = call.own.words[0]
+    if shell not in completion.SHELLS:
+        raise UsageError(f'completion: "{shell}" is none of {", ".join(completion.SHELLS)}')
+    print(completion.SHELLS[shell](GLOBAL, COMMANDS), end="")
+    return 0
+
+
+def _overview() -> str:
+    width = max(len(command.name) for command in COMMANDS) + 2
+    listed = "".join(f"  {command.name:{width}}{command.summary}\n" for command in COMMANDS)
+    return f"""\
+Usage: pyrun [OPTION...] COMMAND [ARGUMENT...]
+
+Runs containers of namespaces and cgroups, as an OCI runtime or for one command; with --lxcfs they read their own limits
+in /proc.
+
+Commands (pyrun COMMAND --help tells more):
+{listed}
+Options:
+{arguments.describe(GLOBAL)}
+Examples:
+  pyrun --lxcfs launch -m 256m --cpus 1 -- free -m
+  pyrun spec && pyrun run --bundle . web
+"""
+
+
+def _help(command: Command) -> str:
+    head = f"Usage: pyrun {command.name} [OPTION...] {command.usage}".rstrip()
+    options = arguments.describe(command.options)
+    sentence = command.summary[0].upper() + command.summary[1:] + "."
+    return f"{head}\n\n{sentence}\n\nOptions:\n{options}" + (f"\n{command.details}" if command.details else "")
+
+
+def _versions() -> str:
+    """In runc's form, which engines parse."""
+    from lxcfs_py import __version__
+    from pyrun.template import OCI_VERSION
+
+    python = ".".join(map(str, sys.version_info[:3]))
+    return f"pyrun version {__version__}\nspec: {OCI_VERSION}\npython: {python}\n"
+
+
+_RUN: Mapping[str, Callable[[Call], int]] = {
+    "launch": commands.launch,
+    "run": commands.run,
+    "create": commands.create,
+    "start": commands.start,
+    "spec": commands.spec,
+    "state": commands.state,
+    "kill": commands.kill,
+    "delete": commands.delete,
+    "list": commands.list_all,
+    "completion": _completion,
+}
+
+_NEED_ROOT = frozenset(("launch", "run", "create", "start", "kill", "delete"))

@@ -1,0 +1,209 @@
+"""What each command of pyrun does with its arguments. Raises; `cli.py` prints errors and says the exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from lxcfs_py.errors import Conflict, NotFound, UsageError
+from pyrun.arguments import Parsed
+from pyrun.store import Store, check_id
+
+if TYPE_CHECKING:
+    from pyrun.container import Request
+    from pyrun.planning import Lxcfs
+
+STATE_ROOT = "/run/pyrun"
+
+Warn = Callable[[str], None]
+
+
+class Call(NamedTuple):
+    """One call of pyrun."""
+
+    general: Parsed
+    """The options before the command."""
+    own: Parsed
+    """The command's."""
+    warn: Warn
+    """Takes what is not as asked for and no failure either."""
+
+
+def launch(call: Call) -> int:
+    """Write a configuration and run it."""
+    import json
+
+    from pyrun import launching, template
+
+    wanted = launching.options(call.own)
+    check_id(wanted.container_id)
+    text = json.dumps(template.launch(wanted), indent=2).encode()
+    bundle = os.path.join(_store(call).root, wanted.container_id)
+    return _run(call, _request(call, wanted.container_id, text, bundle))
+
+
+def run(call: Call) -> int:
+    return _run(call, _bundle_request(call))
+
+
+def create(call: Call) -> int:
+    from pyrun import container
+
+    request = _bundle_request(call)
+    if call.own.has("--dry-run"):
+        print(request.plan.describe(), end="")
+    else:
+        container.create(_store(call), request, _warned(call, request))
+    return 0
+
+
+def start(call: Call) -> int:
+    from pyrun import container
+
+    container.start(_store(call), call.own.words[0])
+    return 0
+
+
+def spec(call: Call) -> int:
+    import json
+
+    from pyrun import template
+
+    path = os.path.join(call.own.get("--bundle", "."), "config.json")
+    try:
+        with open(path, "x") as file:
+            file.write(json.dumps(template.default(), indent="\t") + "\n")
+    except FileExistsError:
+        raise Conflict(f"{path} exists already", "remove it first, or say --bundle DIR") from None
+    return 0
+
+
+def state(call: Call) -> int:
+    import json
+
+    from pyrun import container
+
+    print(json.dumps(container.state(_store(call), call.own.words[0]), indent=2))
+    return 0
+
+
+def kill(call: Call) -> int:
+    from pyrun import container, quantities
+
+    try:
+        number = quantities.signal_number(call.own.words[1] if len(call.own.words) > 1 else "TERM")
+    except UsageError as error:
+        raise UsageError(f"kill: {error.message}", error.hint) from None
+    container.kill(_store(call), call.own.words[0], number, everyone=call.own.has("--all"))
+    return 0
+
+
+def delete(call: Call) -> int:
+    from pyrun import container
+
+    container.delete(_store(call), call.own.words[0], force=call.own.has("--force"))
+    return 0
+
+
+def list_all(call: Call) -> int:
+    from pyrun import container
+
+    store = _store(call)
+    if call.own.has("--quiet"):
+        print("".join(f"{container_id}\n" for container_id in store.ids()), end="")
+        return 0
+    found = []
+    for container_id in store.ids():
+        try:
+            found.append(container.state(store, container_id))
+        except NotFound:
+            continue  # removed since, or not recorded yet
+    if call.own.get("--format") == "json":
+        import json
+
+        print(json.dumps(found))
+    else:
+        print(_table(found), end="")
+    return 0
+
+
+def _table(states: Sequence[Mapping[str, object]]) -> str:
+    heads = ("ID", "PID", "STATUS", "BUNDLE", "CREATED")
+    rows = [heads, *(tuple(str(state[head.lower()]) for head in heads) for state in states)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(heads))]
+    return "".join(
+        "  ".join(f"{word:{width}}" for word, width in zip(row, widths, strict=True)).rstrip() + "\n" for row in rows
+    )
+
+
+def _store(call: Call) -> Store:
+    return Store(call.general.get("--root") or STATE_ROOT)
+
+
+def _run(call: Call, request: Request) -> int:
+    if call.own.has("--dry-run"):
+        print(request.plan.describe(), end="")
+        return 0
+    from pyrun import container
+
+    return container.run(_store(call), request, _warned(call, request))
+
+
+def _warned(call: Call, request: Request) -> Warn:
+    for warning in request.plan.warnings:
+        call.warn(warning)
+    return call.warn
+
+
+def _bundle_request(call: Call) -> Request:
+    check_id(call.own.words[0])
+    bundle = os.path.abspath(call.own.get("--bundle", "."))
+    path = os.path.join(bundle, "config.json")
+    try:
+        with open(path, "rb") as file:
+            text = file.read()
+    except (FileNotFoundError, NotADirectoryError):
+        raise NotFound(f"{path}: no such file or directory", "pyrun spec makes one to start from") from None
+    return _request(call, call.own.words[0], text, bundle)
+
+
+def _request(call: Call, container_id: str, text: bytes, bundle: str) -> Request:
+    """All that is known of a container before any of it is made. The plan is complete here, but for what act finds."""
+    from lxcfs_py.host import Host
+    from pyrun import config, container, facts, planning
+
+    asked = config.load(text)
+    root = os.path.normpath(os.path.join(bundle, asked.root.path))
+    if not os.path.isdir(root):
+        raise NotFound(f"root.path: {root}: no such directory", "the container's root must be there before it is made")
+    host = Host(keep=0)
+    throw_away = planning.ROOT_ANNOTATION in asked.annotations
+    known = planning.Facts(
+        versions=facts.versions(host),
+        scratch=os.path.join(_store(call).root, container_id, "scratch"),
+        nested=facts.nested(host, root) if throw_away else (),
+        lxcfs=_virtual_files(call) if call.general.has("--lxcfs") else None,
+    )
+    return container.Request(
+        plan=planning.make(asked, container_id, bundle, known),
+        config=text,
+        oci_version=asked.oci_version,
+        pid_file=call.own.get("--pid-file") or None,
+        console_socket=call.own.get("--console-socket") or None,
+    )
+
+
+def _virtual_files(call: Call) -> Lxcfs:
+    """What a daemon serves; it is started where none does, but not for a plan that is only printed."""
+    from pyrun import lxcfs
+
+    mount = os.path.abspath(call.general.get("--lxcfs-mount") or lxcfs.MOUNT)
+    found = lxcfs.serving(mount)
+    if found is None and call.own.has("--dry-run"):
+        raise NotFound(f"no lxcfs-py serves at {mount}", f"lxcfs-py serve {mount}")
+    if found is None:
+        found = lxcfs.start(mount, os.path.abspath(call.general.get("--lxcfs-run-dir") or lxcfs.RUN_DIR))
+        print(f"pyrun: started lxcfs-py at {mount}", file=sys.stderr)
+    return found

@@ -1,0 +1,124 @@
+"""The lxcfs-py daemon as the runtime meets it: which virtual files it serves, and starting it where none serves.
+
+Talks to it through its mount, its command line and sd_notify(3) alone. A daemon that is started here is nobody's
+child afterwards and stays: other containers will read from it.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from lxcfs_py.errors import Error
+from pyrun.planning import Lxcfs
+
+MOUNT = "/var/lib/lxcfs-py"
+RUN_DIR = "/run/lxcfs-py"
+
+_CPUS = "sys/devices/system/cpu"
+_LONGEST_START = 15.0
+
+
+def serving(mount: str) -> Lxcfs | None:
+    """What a daemon serves at `mount`; None where none does, or a dead one's mount is left."""
+    try:
+        if os.stat(mount).st_dev == os.stat(os.path.join(mount, "..")).st_dev:
+            return None
+        files = tuple(sorted(_files(mount, "proc")))
+        has_cpus = stat.S_ISDIR(os.stat(os.path.join(mount, _CPUS)).st_mode)
+    except OSError:
+        return None
+    return Lxcfs(mount, files + ((_CPUS,) if has_cpus else ())) if files else None
+
+
+def _files(mount: str, path: str) -> list[str]:
+    found: list[str] = []
+    with os.scandir(os.path.join(mount, path)) as entries:
+        for entry in entries:
+            name = f"{path}/{entry.name}"
+            found += _files(mount, name) if entry.is_dir(follow_symlinks=False) else [name]
+    return found
+
+
+def start(mount: str, run_dir: str) -> Lxcfs:
+    """Start a daemon and wait until it serves. Error with its own words if it does not."""
+    import subprocess
+
+    os.makedirs(run_dir, mode=0o755, exist_ok=True)
+    os.makedirs(mount, mode=0o755, exist_ok=True)
+    log = os.path.join(run_dir, "serve.log")
+    name = f"\0pyrun-{os.getpid()}-{os.urandom(8).hex()}"
+    with _Ready(name) as ready, open(log, "wb") as output:
+        daemon = subprocess.Popen(
+            [*_command(), "serve", mount, "--run-dir", run_dir],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            cwd="/",
+            env=os.environ | {"NOTIFY_SOCKET": f"@{name[1:]}"},
+            start_new_session=True,
+        )
+        ended = ready.wait(daemon.pid)
+    found = serving(mount)
+    if found is None:
+        raise Error(f"cannot start lxcfs-py at {mount}: {_last_words(log, ended)}", f"lxcfs-py serve {mount}")
+    daemon.returncode = 0  # nobody waits for it: it outlives us
+    return found
+
+
+def _command() -> list[str]:
+    """The daemon's program: the one installed beside this interpreter, or the one in PATH."""
+    import shutil
+    import sys
+
+    beside = os.path.join(os.path.dirname(sys.executable), "lxcfs-py")
+    found = beside if os.access(beside, os.X_OK) else shutil.which("lxcfs-py")
+    if found is None:
+        raise Error("cannot start lxcfs-py: it is not installed", "pip install lxcfs-py, or leave --lxcfs out")
+    return [found]
+
+
+class _Ready:
+    """A socket that sd_notify's READY=1 arrives at."""
+
+    def __init__(self, name: str) -> None:
+        import socket
+
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(name)
+
+    def __enter__(self) -> _Ready:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+
+    def wait(self, pid: int) -> bool:
+        """Until the daemon is ready (False) or has ended (True); Error after a while."""
+        import select
+        import time
+
+        poll = select.poll()
+        process = os.pidfd_open(pid)
+        try:
+            poll.register(process, select.POLLIN)
+            poll.register(self._socket, select.POLLIN)
+            deadline = time.monotonic() + _LONGEST_START
+            while (left := deadline - time.monotonic()) > 0:
+                ready = {descriptor for descriptor, _ in poll.poll(left * 1000)}
+                if self._socket.fileno() in ready:
+                    if b"READY=1" in self._socket.recv(4096).split(b"\n"):
+                        return False
+                elif process in ready:
+                    return True
+        finally:
+            os.close(process)
+        raise Error(f"lxcfs-py was started and is not ready after {_LONGEST_START:.0f} s (process {pid})")
+
+
+def _last_words(log: str, ended: bool) -> str:
+    with open(log, errors="replace") as file:
+        lines = [line.strip() for line in file if line.strip() and not line.startswith("hint:")]
+    if lines:
+        return lines[-1].removeprefix("lxcfs-py: ")
+    return "it ended without a word" if ended else "it says that it is ready and does not serve"

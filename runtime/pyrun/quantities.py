@@ -1,0 +1,68 @@
+"""Sizes, CPUs, counts and signals as a person writes them on a command line. Words as Docker's, whose users come to
+us."""
+
+from __future__ import annotations
+
+from lxcfs_py.errors import UsageError
+
+PERIOD = 100_000
+"""Microseconds: the period that CPUs are turned into a quota of."""
+
+_LARGEST = 2**63 - 1
+_UNITS = {"": 0, "b": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
+
+
+def size(text: str) -> int:
+    """ "256m", "1.5g", "12KiB" or plain bytes -> bytes; a unit is a power of 1024 whatever its spelling."""
+    letters = text.lower()
+    number = letters.rstrip("bikmgtp")
+    unit = letters[len(number) :]
+    if (unit.endswith("ib") and len(unit) == 3) or (unit.endswith("b") and len(unit) == 2):
+        unit = unit[0]
+    whole, dot, part = number.partition(".")
+    if unit not in _UNITS or not _digits(whole) or (dot and not _digits(part)) or len(number) > 30:
+        raise UsageError(f'"{text}" is not a size', "a number with b, k, m, g or t, as 256m")
+    value = int(whole + part) * (1 << 10 * _UNITS[unit]) // int("1" + "0" * len(part))
+    if value > _LARGEST:
+        raise UsageError(f'"{text}" is more than the kernel can count', "a number with b, k, m, g or t, as 256m")
+    return value
+
+
+def quota(text: str) -> int:
+    """CPUs as "0.5" -> microseconds of CPU time in each PERIOD."""
+    whole, dot, part = text.partition(".")
+    hint = "a number of CPUs as 2 or 0.5, not less than 0.01"
+    if not _digits(whole or "0") or (dot and not _digits(part)) or not (whole or part) or len(text) > 20:
+        raise UsageError(f'"{text}" is not a number of CPUs', hint)
+    value = int((whole or "0") + part) * PERIOD // int("1" + "0" * len(part))
+    if not PERIOD // 100 <= value <= _LARGEST // 2**20:
+        raise UsageError(f'"{text}" CPUs cannot be given', hint)
+    return value
+
+
+def count(text: str) -> int:
+    """A number of processes; -1 is "no limit"."""
+    if text != "-1" and not (_digits(text) and 0 < int(text[:20]) < 2**31):
+        raise UsageError(f'"{text}" is not a number of processes', "a number from 1 on, or -1 for no limit")
+    return int(text)
+
+
+def signal_number(text: str) -> int:
+    """ "TERM", "SIGTERM", "15" or "RTMIN+3" -> the number."""
+    import signal
+
+    name, plus, more = text.upper().removeprefix("SIG").partition("+")
+    number = getattr(signal, f"SIG{name}", None) if name.isalnum() else None
+    if _digits(text) and len(text) < 4:
+        number = int(text)
+    elif plus and name == "RTMIN" and _digits(more) and len(more) < 4:
+        number = signal.SIGRTMIN + int(more)
+    elif plus:
+        number = None
+    if not isinstance(number, int) or not 0 <= number < signal.NSIG:
+        raise UsageError(f'"{text}" is not a signal', "a name or number as TERM or 15")
+    return number
+
+
+def _digits(text: str) -> bool:
+    return text.isascii() and text.isdecimal()

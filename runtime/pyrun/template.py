@@ -1,0 +1,119 @@
+"""The configurations that pyrun writes itself: what `pyrun spec` prints, and what `pyrun launch` makes of its
+options.
+
+The default has the content of `runc spec`: its capabilities, limits, mounts, masked and read-only paths. It differs
+in this: a cgroup namespace on every machine (runc: on cgroup v2 only), and no ambient capabilities, which without
+inheritable ones the kernel refuses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from pyrun.planning import BOOT_CLOCK_ANNOTATION, ROOT_ANNOTATION, THROW_AWAY, ZERO
+from pyrun.quantities import PERIOD
+
+OCI_VERSION = "1.2.0"
+
+_CAPABILITIES = ("CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE")
+
+_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+_MOUNTS = (
+    ("/proc", "proc", "proc", ()),
+    ("/dev", "tmpfs", "tmpfs", ("nosuid", "strictatime", "mode=755", "size=65536k")),
+    ("/dev/pts", "devpts", "devpts", ("nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5")),
+    ("/dev/shm", "tmpfs", "shm", ("nosuid", "noexec", "nodev", "mode=1777", "size=65536k")),
+    ("/dev/mqueue", "mqueue", "mqueue", ("nosuid", "noexec", "nodev")),
+    ("/sys", "sysfs", "sysfs", ("nosuid", "noexec", "nodev", "ro")),
+    ("/sys/fs/cgroup", "cgroup", "cgroup", ("nosuid", "noexec", "nodev", "relatime", "ro")),
+)
+
+_NAMESPACES = ("pid", "network", "ipc", "uts", "mount", "cgroup")
+
+_MASKED = (
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/proc/sched_debug",
+    "/sys/firmware",
+    "/proc/scsi",
+)
+
+_READONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+
+
+class Launch(NamedTuple):
+    """What a container is launched with; None is "no limit"."""
+
+    container_id: str
+    args: Sequence[str]
+    rootfs: str | None = None
+    """None: the host's root under a throw-away layer."""
+    terminal: bool = False
+    term: str = "xterm"
+    time_namespace: bool = True
+    memory: int | None = None
+    memory_swap: int | None = None
+    quota: int | None = None
+    cpuset: str = ""
+    pids: int | None = None
+
+
+def default(args: Sequence[str] = ("sh",), *, terminal: bool = True, term: str = "xterm") -> dict[str, Any]:
+    """The configuration of a confined container with nothing but the usual in it."""
+    return {
+        "ociVersion": OCI_VERSION,
+        "process": {
+            "terminal": terminal,
+            "user": {"uid": 0, "gid": 0},
+            "args": list(args),
+            "env": [_PATH, f"TERM={term}"],
+            "cwd": "/",
+            "capabilities": {name: list(_CAPABILITIES) for name in ("bounding", "effective", "permitted")},
+            "rlimits": [{"type": "RLIMIT_NOFILE", "hard": 1024, "soft": 1024}],
+            "noNewPrivileges": True,
+        },
+        "root": {"path": "rootfs", "readonly": True},
+        "hostname": "pyrun",
+        "mounts": [_mount(*fields) for fields in _MOUNTS],
+        "linux": {
+            "resources": {"devices": [{"allow": False, "access": "rwm"}]},
+            "namespaces": [{"type": name} for name in _NAMESPACES],
+            "maskedPaths": list(_MASKED),
+            "readonlyPaths": list(_READONLY),
+        },
+    }
+
+
+def launch(options: Launch) -> dict[str, Any]:
+    """The configuration of `pyrun launch`: the default, writable, with limits, and with clocks of its own."""
+    made = default(options.args, terminal=options.terminal, term=options.term)
+    made["process"]["env"].append("HOME=/root")
+    made["hostname"] = options.container_id[:63]
+    made["root"] = {"path": options.rootfs or "/"}
+    made["annotations"] = {} if options.rootfs else {ROOT_ANNOTATION: THROW_AWAY}
+    made["linux"]["cgroupsPath"] = f"/pyrun/{options.container_id}"
+    made["linux"]["resources"] |= _resources(options)
+    if options.time_namespace:
+        made["linux"]["namespaces"].append({"type": "time"})
+        made["annotations"][BOOT_CLOCK_ANNOTATION] = ZERO
+    return made
+
+
+def _mount(destination: str, kind: str, source: str, options: Sequence[str]) -> dict[str, Any]:
+    made: dict[str, Any] = {"destination": destination, "type": kind, "source": source}
+    return made | {"options": list(options)} if options else made
+
+
+def _resources(options: Launch) -> Mapping[str, Any]:
+    memory = {"limit": options.memory, "swap": options.memory_swap}
+    cpu = {"quota": options.quota, "period": PERIOD if options.quota else None, "cpus": options.cpuset or None}
+    parts: dict[str, dict[str, Any]] = {"memory": memory, "cpu": cpu, "pids": {"limit": options.pids}}
+    kept = {name: {key: value for key, value in part.items() if value is not None} for name, part in parts.items()}
+    return {name: part for name, part in kept.items() if part}
