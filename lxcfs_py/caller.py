@@ -7,7 +7,8 @@ ours a process in a limited cgroup (a systemd unit with MemoryMax=, a `--pid=hos
 Everybody else is told None: the host's text.
 
 What is remembered is bound to a descriptor of the namespace, so that the kernel cannot give its number to another, and
-is looked at again after a second, since runtimes move processes and change limits. Follows pid_namespaces(7),
+is looked at again after a second, since runtimes move processes and change limits. A reader is remembered by its pid
+only within its pid namespace: who gets a pid again so soon shares that namespace. Follows pid_namespaces(7),
 time_namespaces(7), ioctl_nsfs(2), proc_pid_stat(5), proc_pid_status(5).
 """
 
@@ -17,7 +18,7 @@ import os
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from lxcfs_py import linux
 from lxcfs_py.cgroup import parse, tree
@@ -29,8 +30,11 @@ from lxcfs_py.host import Host
 _TRUST = 1_000_000_000
 """Nanoseconds that a finding is good for."""
 _MOST = 2048
-"""Pid namespaces, and cgroups within them, that are remembered."""
+"""Pid namespaces, cgroups and readers within them, that are remembered."""
 _LIMITS = frozenset((Part.MEMORY, Part.SWAP, Part.CPU))
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 class Container(NamedTuple):
@@ -69,6 +73,7 @@ class Callers:
         self._our_time = _inode(host, "self", "time")
         self._namespaces: OrderedDict[int, _Namespace] = OrderedDict()
         self._others: OrderedDict[tuple[int, bytes], tuple[int, Container | None]] = OrderedDict()
+        self._readers: OrderedDict[tuple[int, int], tuple[int, Container | None]] = OrderedDict()
 
     def close(self) -> None:
         """Let go of every namespace."""
@@ -82,11 +87,16 @@ class Callers:
         number = self._host.stat(f"proc/{pid}/ns/pid").st_ino
         if number == self._ours:
             return self._in_ours(self._host.read(f"proc/{pid}/cgroup"))
+        known = self._readers.get((number, pid))
+        now = time.monotonic_ns()
+        if known is not None and known[0] > now:
+            return known[1]
         namespace = self._namespace(number, pid)
         raw = self._host.read(f"proc/{pid}/cgroup")
-        if raw == namespace.raw:
-            return _unless_root(namespace.container)
-        return self._in_shared(number, namespace, raw)
+        same = raw == namespace.raw
+        found = _unless_root(namespace.container) if same else self._in_shared(number, namespace, raw)
+        _keep(self._readers, (number, pid), (now + _TRUST, found))
+        return found
 
     def _in_ours(self, raw: bytes) -> Container | None:
         key = (self._ours, raw)
@@ -120,10 +130,7 @@ class Callers:
         return self._remember(key, _unless_root(inside))
 
     def _remember(self, key: tuple[int, bytes], container: Container | None) -> Container | None:
-        self._others[key] = (time.monotonic_ns() + _TRUST, container)
-        self._others.move_to_end(key)
-        while len(self._others) > _MOST:
-            self._others.popitem(last=False)
+        _keep(self._others, key, (time.monotonic_ns() + _TRUST, container))
         return container
 
     def _namespace(self, number: int, pid: int) -> _Namespace:
@@ -197,6 +204,13 @@ class Callers:
             if directory is not None:
                 return f"{cgroup.key}.{self._host.stat(directory).st_ino:x}"
         return cgroup.key
+
+
+def _keep(known: OrderedDict[K, V], key: K, value: V) -> None:
+    known[key] = value
+    known.move_to_end(key)
+    while len(known) > _MOST:
+        known.popitem(last=False)
 
 
 def _inode(host: Host, pid: int | str, kind: str) -> int | None:
