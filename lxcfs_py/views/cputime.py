@@ -88,17 +88,21 @@ def _raise_first(ledger: _Ledger, shown: Collection[int], hertz: int) -> None:
     """No column of the sum falls, neither in microseconds nor as the sum of what is printed in ticks."""
     if not shown or ledger.shown == set(shown):
         return
-    tick = -(-_SECOND // hertz)
-    before, after = ([ledger.rows[number] for number in numbers] for numbers in (ledger.shown, shown))
-    for column, value in enumerate(_sums(before)):
-        after[0][column] += max(0, value - sum(row[column] for row in after))
-        printed, now = (sum(row[column] * hertz // _SECOND for row in rows) for rows in (before, after))
-        after[0][column] += max(0, printed - now) * tick
+    before = [list(ledger.rows[number]) for number in ledger.shown]
+    after = [ledger.rows[number] for number in shown]
+    for column in range(5):
+        after[0][column] += max(0, _sum(before, column) - _sum(after, column))
+        missing = _printed(before, column, hertz) - _printed(after, column, hertz)
+        after[0][column] += max(0, missing) * -(-_SECOND // hertz)
     ledger.shown = set(shown)
 
 
-def _sums(rows: list[list[int]]) -> list[int]:
-    return [sum(column) for column in zip(*rows, strict=True)]
+def _sum(rows: list[list[int]], column: int) -> int:
+    return sum(row[column] for row in rows)
+
+
+def _printed(rows: list[list[int]], column: int, hertz: int) -> int:
+    return sum(row[column] * hertz // _SECOND for row in rows)
 
 
 def _add(ledger: _Ledger, shown: Collection[int], snapshot: Snapshot, cpu: Cpu) -> None:
