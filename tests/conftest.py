@@ -73,6 +73,11 @@ def in_summary(request: pytest.FixtureRequest) -> Callable[[str], None]:
     return lines.append
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What boots a guest comes last: the quick tests speak first."""
+    items.sort(key=lambda item: item.get_closest_marker("guest") is not None)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     for line in config.stash.get(_SUMMARY, []):
         terminalreporter.write_line(line)
