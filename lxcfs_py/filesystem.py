@@ -13,6 +13,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -33,6 +34,8 @@ from lxcfs_py.views.table import VIEWS, View
 CPU = "sys/devices/system/cpu"
 _TASKS_TRUST = 500_000
 """Microseconds that a count of tasks is good for."""
+_TASKS_SHARE = 50
+"""It is good for this many times as long as it took, so that counting a fork bomb costs at most 2 % of a CPU."""
 _ASK_AGAIN = 60_000_000
 """Microseconds after which a read of the load average is noted anew."""
 _MOST = 1024
@@ -181,10 +184,13 @@ class Filesystem:
         known = self._counted.get(container.identity)
         if known is not None and known.until > machine.boot_now:
             return known.tasks
+        begun = time.monotonic_ns()
         tasks = container.cgroup.count(self._host, container.level)
         if tasks is None:
             return None
-        self._counted[container.identity] = _Counted(machine.boot_now + _TASKS_TRUST, tasks)
+        took = (time.monotonic_ns() - begun) // 1000
+        until = machine.boot_now + max(_TASKS_TRUST, took * _TASKS_SHARE)
+        self._counted[container.identity] = _Counted(until, tasks)
         self._counted.move_to_end(container.identity)
         while len(self._counted) > _MOST:
             self._counted.popitem(last=False)
