@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 from lxcfs_py import linux
 from lxcfs_py.errors import Error
-from pyrun import capabilities, cgroups, hooks, mounts, namespaces, network, plan, process, terminal
+from pyrun import capabilities, cgroups, hooks, mounts, namespaces, network, plan, process, rootfs, terminal
 from pyrun.channel import CONSOLE, GO, HOOKS, READY, WARNING, Channel, Failure, Message, report
 
 _OF_RUNTIME = ("prestart", "createRuntime")
@@ -111,7 +111,7 @@ def _mount_cgroups(init: Init, step: plan.CgroupMount) -> None:
 
 
 def _console(init: Init, step: plan.Console) -> None:
-    with mounts.opened(init.root, "/dev/pts/ptmx", os.O_RDWR | os.O_NOCTTY) as multiplexer:
+    with rootfs.opened(init.root, "/dev/pts/ptmx", os.O_RDWR | os.O_NOCTTY) as multiplexer:
         pair = terminal.open_pair(multiplexer, (0, 1, 2), (step.rows, step.columns))
         mounts.put_on_file(init.root, "/dev/console", pair.slave)
         init.parent.send(Message(CONSOLE, descriptors=(pair.master,)))

@@ -1,10 +1,10 @@
 """The container's file tree, step by step, by descriptor: mount(2)'s successors, openat2(2), mount_setattr(2).
 
-The rootfs is not trusted. Each path in it is resolved by the kernel with the rootfs for its root (RESOLVE_IN_ROOT, no
-magic links) to a descriptor, and what is done is done to that descriptor: no path is looked up a second time, so a
-link that changes in between leads nowhere (CVE-2021-30465). procfs and sysfs are not mounted where a link leads. What
-hides a file is the host's own /dev/null, opened before the rootfs is entered and checked to be it (CVE-2025-31133);
-what is written to /proc is written through a descriptor of the host's procfs, checked to be it (CVE-2025-52881).
+The rootfs is not trusted. Each path in it is resolved to a descriptor (`rootfs`), and what is done is done to that
+descriptor: no path is looked up a second time (CVE-2021-30465). procfs and sysfs are not mounted where a link leads.
+What hides a file is the host's own /dev/null, copied before the host's tree is left and checked to be it
+(CVE-2025-31133); what is written to /proc is written through a descriptor of the host's procfs, checked to be it
+(CVE-2025-52881).
 
 New file systems and copies of mounts are detached until they are complete, then moved into place. Which steps there are
 and in what order is `plan`'s.
@@ -21,6 +21,7 @@ from contextlib import contextmanager
 
 from lxcfs_py import linux
 from lxcfs_py.errors import Error
+from pyrun import rootfs
 from pyrun.plan import Bind, CgroupMount, Device, Mask, Mount, MountFlags, Overlay, ReadonlyPath, Symlink
 
 _ATTRIBUTES = {
@@ -48,70 +49,6 @@ _NULL = os.makedev(1, 3)
 _CLONE = linux.OPEN_TREE_CLONE | linux.OPEN_TREE_CLOEXEC
 _HERE = linux.AT_EMPTY_PATH
 _ONTO = linux.MOVE_MOUNT_F_EMPTY_PATH | linux.MOVE_MOUNT_T_EMPTY_PATH
-
-
-# Paths in the rootfs ------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def opened(root: int, path: str, flags: int = os.O_PATH, resolve: int = 0) -> Iterator[int]:
-    """A descriptor of what a path names when `root` is /."""
-    descriptor = _open(root, path, flags, resolve)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def _open(root: int, path: str, flags: int = os.O_PATH, resolve: int = 0) -> int:
-    inside = posixpath.normpath(path).lstrip("/") or "."
-    resolve |= linux.RESOLVE_IN_ROOT | linux.RESOLVE_NO_MAGICLINKS
-    for attempt in range(128):
-        try:
-            return linux.openat2(root, inside, flags, resolve=resolve)
-        except OSError as error:
-            # A rename anywhere on the machine may have made the kernel unsure of a ".." in a link.
-            if error.errno == errno.EAGAIN and attempt < 127:
-                continue
-            error.filename = path
-            if error.errno == errno.ELOOP and resolve & linux.RESOLVE_NO_SYMLINKS:
-                raise Error(f"{path} is a symbolic link in the rootfs", "make it a directory") from None
-            raise
-    raise AssertionError
-
-
-def make_directory(root: int, path: str, resolve: int = 0) -> int:
-    """A descriptor of the directory, made with all that is missing of the path; a dangling link is an error."""
-    try:
-        return _open(root, path, os.O_PATH | os.O_DIRECTORY, resolve)
-    except FileNotFoundError:
-        pass
-    above, name = posixpath.split(posixpath.normpath(path))
-    parent = make_directory(root, above, resolve)
-    try:
-        os.mkdir(name, 0o755, dir_fd=parent)
-    except FileExistsError:
-        pass
-    finally:
-        os.close(parent)
-    return _open(root, path, os.O_PATH | os.O_DIRECTORY, resolve)
-
-
-def _make_file(root: int, path: str) -> int:
-    try:
-        return _open(root, path)
-    except FileNotFoundError:
-        pass
-    above, name = posixpath.split(posixpath.normpath(path))
-    parent = make_directory(root, above)
-    try:
-        flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
-        os.close(os.open(name, flags, 0o644, dir_fd=parent))
-    except FileExistsError:
-        pass
-    finally:
-        os.close(parent)
-    return _open(root, path)
 
 
 # Mounts that are in no tree yet -------------------------------------------------------------------------------------
@@ -201,12 +138,25 @@ def isolate(flags: int) -> None:
 
 def bind_root(source: str) -> int:
     """The rootfs as a mount of its own, on top of itself; a descriptor of it."""
+    _keep_from_others(source)
     mount = copy(linux.AT_FDCWD, source, recursive=True)
     with _host(source) as target:
         put(mount, target)
     # Where the rootfs lies on a shared mount, its copy is shared with it: what is mounted here would show there.
     linux.mount_setattr(mount, "", _HERE | linux.AT_RECURSIVE, propagation=linux.MS_PRIVATE)
     return mount
+
+
+def _keep_from_others(path: str) -> None:
+    """Make the mount that a host path is on private: whatever the propagation asked for, our mounts stay ours."""
+    while True:
+        try:
+            linux.mount_setattr(linux.AT_FDCWD, path, 0, propagation=linux.MS_PRIVATE)
+            return
+        except OSError as error:
+            if error.errno != errno.EINVAL or path == "/":
+                raise
+            path = posixpath.dirname(path)  # not where it is mounted
 
 
 @contextmanager
@@ -221,6 +171,7 @@ def _host(path: str) -> Iterator[int]:
 def lay_overlay(step: Overlay, root: int | None) -> int | None:
     """Carry out an Overlay; for the first one, which has no `root` yet, a descriptor of the new root."""
     if root is None:
+        _keep_from_others(step.scratch)
         tmpfs = file_system("tmpfs", "tmpfs", MountFlags(data="mode=0700"))
         with _host(step.scratch) as target:
             put(tmpfs, target)
@@ -231,7 +182,7 @@ def lay_overlay(step: Overlay, root: int | None) -> int | None:
             put(mount, target)
         return mount
     mount = _overlay(step)
-    with opened(root, step.destination) as target:
+    with rootfs.opened(root, step.destination) as target:
         put(mount, target)
     os.close(mount)
     return None
@@ -265,7 +216,7 @@ def _overlay(step: Overlay) -> int:
 def mount(root: int, step: Mount) -> None:
     """Mount a new file system in the rootfs."""
     resolve = linux.RESOLVE_NO_SYMLINKS if step.fstype in _NO_LINKS else 0
-    target = make_directory(root, step.destination, resolve)
+    target = rootfs.make_directory(root, step.destination, resolve)
     try:
         fresh = file_system(step.fstype, step.source, step.flags)
         try:
@@ -287,7 +238,7 @@ def mount_cgroups(root: int, step: CgroupMount, shown: Iterable[tuple[str, froze
     """
     hierarchies = list(shown)
     if len(hierarchies) == 1:
-        target = make_directory(root, step.destination)
+        target = rootfs.make_directory(root, step.destination)
         _put_cgroup(hierarchies[0][2], target, step.flags)
         os.close(target)
         return
@@ -295,13 +246,13 @@ def mount_cgroups(root: int, step: CgroupMount, shown: Iterable[tuple[str, froze
     mount(root, Mount(step.destination, "tmpfs", "tmpfs", writable))
     for mount_point, controllers, directory in hierarchies:
         name = posixpath.basename(mount_point)
-        target = make_directory(root, f"{step.destination}/{name}")
+        target = rootfs.make_directory(root, f"{step.destination}/{name}")
         _put_cgroup(directory, target, step.flags)
         os.close(target)
         for controller in controllers:
             if "," in name and "=" not in controller:
                 make_link(root, Symlink(f"{step.destination}/{controller}", name))
-    with opened(root, step.destination) as tmpfs:
+    with rootfs.opened(root, step.destination) as tmpfs:
         set_attributes(tmpfs, step.flags)
 
 
@@ -339,9 +290,9 @@ def bind(root: int, step: Bind) -> None:
 
 def _target_for(root: int, step: Bind, directory: bool) -> int | None:
     if not step.optional:
-        return make_directory(root, step.destination) if directory else _make_file(root, step.destination)
+        return rootfs.make_directory(root, step.destination) if directory else rootfs.make_file(root, step.destination)
     try:
-        return _open(root, step.destination)
+        return rootfs.open_path(root, step.destination)
     except FileNotFoundError:
         return None
 
@@ -351,7 +302,7 @@ def make_device(root: int, step: Device) -> None:
     kind = stat.S_IFIFO if step.type == "p" else stat.S_IFBLK if step.type == "b" else stat.S_IFCHR
     number = os.makedev(step.major, step.minor)
     above, name = posixpath.split(posixpath.normpath(step.path))
-    parent = make_directory(root, above)
+    parent = rootfs.make_directory(root, above)
     try:
         try:
             os.mknod(name, kind | step.mode, number, dir_fd=parent)
@@ -372,7 +323,7 @@ def _bind_device(root: int, step: Device, kind: int, number: int) -> None:
         found = os.fstat(tree)
         if stat.S_IFMT(found.st_mode) != kind or found.st_rdev != number:
             raise Error(f"{step.path} of the host is not device {step.major}:{step.minor}")
-        target = _make_file(root, step.path)
+        target = rootfs.make_file(root, step.path)
         put(tree, target)
         os.close(target)
     finally:
@@ -382,7 +333,7 @@ def _bind_device(root: int, step: Device, kind: int, number: int) -> None:
 def make_link(root: int, step: Symlink) -> None:
     """A symbolic link, unless something is there."""
     above, name = posixpath.split(posixpath.normpath(step.path))
-    parent = make_directory(root, above)
+    parent = rootfs.make_directory(root, above)
     try:
         os.symlink(step.target, name, dir_fd=parent)
     except FileExistsError:
@@ -394,7 +345,7 @@ def make_link(root: int, step: Symlink) -> None:
 def put_on_file(root: int, path: str, descriptor: int) -> None:
     """Bind an open file over a file of the rootfs, which is made if it is missing."""
     tree = copy(descriptor, "")
-    target = _make_file(root, path)
+    target = rootfs.make_file(root, path)
     try:
         put(tree, target)
     finally:
@@ -412,6 +363,7 @@ class Null:
     def __init__(self) -> None:
         self._mount = copy(linux.AT_FDCWD, "/dev/null")
         self._placed = False
+        propagate(self._mount, (linux.MS_PRIVATE,))
         found = os.fstat(self._mount)
         if not stat.S_ISCHR(found.st_mode) or found.st_rdev != _NULL:
             raise Error("/dev/null of the host is not device 1:3", "make it anew: mknod -m 666 /dev/null c 1 3")
@@ -440,7 +392,7 @@ def open_proc() -> int:
 def mask(root: int, step: Mask, null: Null) -> None:
     """Hide a path, if it is there."""
     try:
-        target = _open(root, step.path)
+        target = rootfs.open_path(root, step.path)
     except (FileNotFoundError, NotADirectoryError):
         return
     try:
@@ -458,7 +410,7 @@ def mask(root: int, step: Mask, null: Null) -> None:
 def protect(root: int, step: ReadonlyPath) -> None:
     """Make a path, if it is there, read-only with all below it."""
     try:
-        target = _open(root, step.path)
+        target = rootfs.open_path(root, step.path)
     except (FileNotFoundError, NotADirectoryError):
         return
     try:
@@ -472,7 +424,7 @@ def protect(root: int, step: ReadonlyPath) -> None:
 
 def remount_read_only(root: int, path: str) -> None:
     """Make the mount at a path, which it must be the root of, read-only."""
-    with opened(root, path) as mount_point:
+    with rootfs.opened(root, path) as mount_point:
         linux.mount_setattr(mount_point, "", _HERE, attr_set=linux.MOUNT_ATTR_RDONLY)
 
 
@@ -502,7 +454,7 @@ def _copy_up(source: int, tmpfs: int) -> None:
                 os.symlink(os.readlink(name, dir_fd=directory), name, dir_fd=tmpfs)
             elif stat.S_ISDIR(found.st_mode):
                 os.mkdir(name, dir_fd=tmpfs)
-                with opened(directory, name) as below, opened(tmpfs, name) as copied:
+                with rootfs.opened(directory, name) as below, rootfs.opened(tmpfs, name) as copied:
                     _copy_up(below, copied)
             elif stat.S_ISREG(found.st_mode):
                 _copy_file(directory, tmpfs, name)
@@ -523,7 +475,7 @@ def _listed(directory: int) -> Iterator[tuple[int, list[str]]]:
 
 
 def _copy_file(source: int, target: int, name: str) -> None:
-    with opened(source, name, os.O_RDONLY | os.O_NOFOLLOW) as original:
+    with rootfs.opened(source, name, os.O_RDONLY | os.O_NOFOLLOW) as original:
         fresh = os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600, dir_fd=target)
         try:
             while piece := os.read(original, 1 << 20):

@@ -22,6 +22,7 @@ NOT_FOUND = 127
 NOT_EXECUTABLE = 126
 _UNLIMITED = 2**64 - 1
 _CAPABILITIES = 64
+_IN_CONTAINER = "the path is the container's, not the host's"
 _SCRIPTS = 5
 """How many interpreters of interpreters execve(2) follows."""
 
@@ -116,11 +117,12 @@ def _check_executable(path: str, named: str) -> None:
         found = os.stat(path)
     except OSError as error:
         status = NOT_FOUND if isinstance(error, FileNotFoundError | NotADirectoryError) else NOT_EXECUTABLE
-        raise CommandError(f'exec: "{named}": stat {path}: {_reason(error)}', status) from None
+        raise CommandError(f'exec: "{named}": stat {path}: {_reason(error)}', status, _IN_CONTAINER) from None
     if stat.S_ISDIR(found.st_mode):
-        raise CommandError(f'exec: "{named}": is a directory', NOT_EXECUTABLE)
+        raise CommandError(f'exec: "{named}": is a directory', NOT_EXECUTABLE, "name a program in it")
     if not stat.S_ISREG(found.st_mode) or not os.access(path, os.X_OK, effective_ids=True):
-        raise CommandError(f'exec: "{named}": permission denied', NOT_EXECUTABLE)
+        hint = "is it a program, and may the container's user execute it?"
+        raise CommandError(f'exec: "{named}": permission denied', NOT_EXECUTABLE, hint)
 
 
 def refuse_own_interpreter(path: str, own: tuple[int, int]) -> None:
@@ -131,7 +133,8 @@ def refuse_own_interpreter(path: str, own: tuple[int, int]) -> None:
         try:
             found = os.stat(path)
             if (found.st_dev, found.st_ino) == own:
-                raise CommandError(f'exec: "{path}": leads to the runtime\'s own executable', NOT_EXECUTABLE)
+                hint = "name a program of the container's"
+                raise CommandError(f'exec: "{path}": leads to the runtime\'s own executable', NOT_EXECUTABLE, hint)
             with open(path, "rb") as file:
                 head = file.read(256)
         except OSError:
@@ -160,7 +163,7 @@ def execute(path: str, args: tuple[str, ...], env: tuple[str, ...]) -> NoReturn:
         os.execve(path, args, environment)  # noqa: S606
     except OSError as error:
         status = NOT_FOUND if error.errno == errno.ENOENT else NOT_EXECUTABLE
-        hint = "it names an interpreter that the container lacks" if error.errno == errno.ENOENT else None
+        hint = "does the container have the interpreter or loader that it names?"
         raise CommandError(f'exec: "{path}": {_reason(error)}', status, hint) from None
 
 
