@@ -89,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         logging.basicConfig(
             stream=sys.stderr,
             level=logging.DEBUG if options.debug else logging.INFO,
-            format="level=%(levelname)s %(message)s",
+            format=f"{PROGRAM}: level=%(levelname)s %(message)s",
         )
         _serve(options)
     except (Error, OSError) as error:

@@ -72,7 +72,7 @@ def _qualities(header: str) -> list[tuple[str, float]]:
     return found
 
 
-class _Collected(Collector):
+class Collected(Collector):
     """Families that are there already, in the shape that the encoders take."""
 
     def __init__(self, families: Sequence[Metric]) -> None:
@@ -91,7 +91,7 @@ class Exposition:
         self._patience = patience
         self._lock = threading.Lock()
         self._collections = 0
-        self._collected = _Collected(())
+        self._collected = Collected(())
         self._texts: dict[Form, bytes] = {}
 
     def text(self, form: Form) -> bytes:
@@ -101,7 +101,7 @@ class Exposition:
             raise Busy
         try:
             if self._collections == seen:
-                self._collected, self._texts = _Collected(list(self._source.collect())), {}
+                self._collected, self._texts = Collected(list(self._source.collect())), {}
                 self._collections += 1
             if form not in self._texts:
                 self._texts[form] = _encoded(self._collected, form)

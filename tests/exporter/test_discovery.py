@@ -1,0 +1,238 @@
+"""Which paths are containers, and what a walk finds."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from lxcfs_exporter.discovery import Container, Discovery, Name, Rules, Starts, glob
+from lxcfs_py.cgroup.model import Part
+from lxcfs_py.errors import Unsupported, UsageError
+from tests.exporter import trees
+from tests.exporter.trees import ID, OTHER
+
+CONTAINERS = [
+    ("/pyrun/web", "pyrun", "web"),
+    ("/system.slice/pyrun-web.scope", "pyrun", "web"),
+    (f"/docker/{ID}", "docker", ID),
+    (f"/system.slice/docker-{ID}.scope", "docker", ID),
+    (f"/user.slice/user-1000.slice/user@1000.service/user.slice/docker-{ID}.scope", "docker", ID),
+    ("/docker/buildkit/x9y8z7", "buildkit", "x9y8z7"),
+    (f"/machine.slice/libpod-{ID}.scope", "podman", ID),
+    (f"/libpod_parent/libpod-{ID}", "podman", ID),
+    (f"/system.slice/web.service/libpod-payload-{ID}", "podman", ID),
+    (
+        f"/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod1_2.slice/cri-containerd-{ID}.scope",
+        "containerd",
+        ID,
+    ),
+    (f"/system.slice/nerdctl-{ID}.scope", "containerd", ID),
+    ("/default/redis", "containerd", "redis"),
+    (f"/kubepods.slice/kubepods-pod1_2.slice/crio-{ID}.scope", "cri-o", ID),
+    (f"/kubepods/besteffort/podab-cd/{ID}", "kubernetes", ID),
+    (f"/kubepods/podab-cd/{ID}", "kubernetes", ID),
+    ("/lxc/web", "lxc", "web"),
+    ("/lxc.payload/web", "lxc", "web"),
+    ("/lxc.payload.web", "lxc", "web"),
+    ("/user.slice/user-1000.slice/lxc.payload.my web", "lxc", "my web"),
+    ("/machine.slice/machine-lxc\\x2d12\\x2dweb.scope", "libvirt-lxc", "12-web"),
+    ("/machine.slice/machine-my\\x2dbox.scope", "systemd-nspawn", "my-box"),
+    ("/machine.slice/systemd-nspawn@box.service", "systemd-nspawn", "box"),
+    ("/system.slice/runc-web.scope", "oci", "web"),
+    ("/user.slice/user-0.slice/crun-web.scope", "oci", "web"),
+    (f"/ecs/a-task/{ID}", "oci", ID),
+    ("/lxc/two\nlines", "lxc", "two\nlines"),
+]
+
+OTHERS = [
+    "/docker",
+    "/docker/buildkit",
+    f"/docker/{ID[:-1]}",
+    f"/docker/{ID.upper()}",
+    "/system.slice/docker.service",
+    "/system.slice/docker.socket",
+    f"/system.slice/docker-{ID}.mount",
+    f"/machine.slice/libpod-conmon-{ID}.scope",
+    f"/kubepods.slice/crio-conmon-{ID}.scope",
+    "/kubepods/burstable",
+    "/kubepods/burstable/pod12",
+    "/kubepods.slice/kubepods-burstable.slice",
+    "/lxc",
+    "/lxc.monitor.web",
+    "/lxc.monitor/web",
+    "/lxc.payload",
+    "/machine.slice",
+    "/machine.slice/machine-qemu\\x2d1\\x2dvm.scope",
+    "/user.slice/default/redis",
+    "/pyrun",
+    "/system.slice/ssh.service",
+    "/init.scope",
+]
+
+
+@pytest.mark.parametrize(("path", "runtime", "name"), CONTAINERS)
+def test_a_container_is_told_by_its_path(path: str, runtime: str, name: str) -> None:
+    assert Rules().name(path) == Name(runtime, name)
+
+
+@pytest.mark.parametrize("path", OTHERS)
+def test_other_cgroups_are_no_containers(path: str) -> None:
+    assert Rules().name(path) is None
+
+
+@pytest.mark.parametrize(
+    ("pattern", "path", "matches"),
+    [
+        ("/a/*", "/a/b", True),
+        ("/a/*", "/a/b/c", False),
+        ("/a/*", "/a/", True),
+        ("/a/**", "/a/b/c", True),
+        ("/a/**/c", "/a/b/b/c", True),
+        ("/a?c", "/abc", True),
+        ("/a?c", "/a/c", False),
+        ("/a.c", "/abc", False),
+        ("/a[b]", "/a[b]", True),
+        ("/a", "/a/b", False),
+    ],
+)
+def test_globs_are_of_whole_paths(pattern: str, path: str, matches: bool) -> None:
+    assert (glob(pattern).fullmatch(path) is not None) == matches
+
+
+def test_a_relative_glob_is_refused_with_a_hint() -> None:
+    with pytest.raises(UsageError) as caught:
+        glob("docker/*")
+    assert caught.value.hint
+
+
+def found(root: Path, rules: Rules = Rules()) -> tuple[Container, ...]:  # noqa: B008
+    with trees.opened(root) as host:
+        result = Discovery(host, rules).find()
+    assert result.errors == ()
+    return result.containers
+
+
+def test_a_container_is_one_whether_all_hierarchies_have_it_or_one(tmp_path: Path) -> None:
+    trees.hybrid(tmp_path, ("memory", "/lxc/a"), ("pids", "/lxc/a"), ("pids", "/lxc/b"), ("", "/lxc/c"))
+    containers = found(tmp_path)
+    assert [(each.id, sorted(each.cgroup.paths)) for each in containers] == [
+        ("/lxc/a", ["memory", "pids"]),
+        ("/lxc/b", ["pids"]),
+        ("/lxc/c", [""]),
+    ]
+
+
+def test_hierarchies_that_account_nothing_are_not_walked(tmp_path: Path) -> None:
+    trees.hybrid(tmp_path, ("freezer", "/lxc/a"))
+    path = tmp_path / "proc/self/mountinfo"
+    path.write_text(f"{path.read_text()}50 20 0:50 / /sys/fs/cgroup/freezer rw - cgroup cgroup rw,freezer\n")
+    assert found(tmp_path) == ()
+
+
+def test_what_is_below_a_container_is_part_of_it(tmp_path: Path) -> None:
+    trees.v2(tmp_path, f"/docker/{ID}", f"/docker/{ID}/docker/{OTHER}", "/lxc.payload.a/lxc/b")
+    assert [each.id for each in found(tmp_path)] == [f"/docker/{ID}", "/lxc.payload.a"]
+
+
+def test_included_paths_are_containers_and_excluded_ones_are_not_entered(tmp_path: Path) -> None:
+    trees.v2(tmp_path, "/system.slice/web.service", "/lxc/a", "/users/lxc/b", "/users/x/lxc/c")
+    rules = Rules((glob("/system.slice/*.service"), glob("/lxc/a")), (glob("/users"),))
+    assert [(each.runtime, each.name) for each in found(tmp_path, rules)] == [("lxc", "a"), ("", "web.service")]
+
+
+def test_what_a_v2_parent_does_not_enable_is_not_the_containers_own(tmp_path: Path) -> None:
+    trees.v2(tmp_path, "/lxc/a", controllers="pids cpu")
+    assert found(tmp_path)[0].without == {Part.MEMORY, Part.EVENTS, Part.SWAP, Part.IO}
+
+
+def test_a_v2_container_whose_parent_enables_all_lacks_nothing(tmp_path: Path) -> None:
+    trees.v2(tmp_path, "/lxc/a")
+    assert found(tmp_path)[0].without == frozenset()
+
+
+def test_links_among_cgroups_are_not_followed(tmp_path: Path) -> None:
+    trees.v2(tmp_path, "/lxc/a")
+    (tmp_path / "sys/fs/cgroup/lxc/b").symlink_to("a")
+    (tmp_path / "sys/fs/cgroup/loop").symlink_to(".")
+    assert [each.id for each in found(tmp_path)] == ["/lxc/a"]
+
+
+def test_a_mount_seen_from_inside_another_cgroup_namespace_is_walked_from_its_own_root(tmp_path: Path) -> None:
+    trees.v2(tmp_path, "/lxc/a")
+    path = tmp_path / "proc/self/mountinfo"
+    path.write_text(path.read_text().replace(" / /sys", " /../../.. /sys"))
+    (container,) = found(tmp_path)
+    assert container.cgroup.directory("memory") == "sys/fs/cgroup/lxc/a"
+
+
+def test_a_machine_without_cgroups_is_refused_with_a_hint(tmp_path: Path) -> None:
+    trees.write(tmp_path, {"proc/self/mountinfo": "20 1 0:20 / /proc rw - proc proc rw\n"})
+    with trees.opened(tmp_path) as host, pytest.raises(Unsupported) as caught:
+        Discovery(host, Rules())
+    assert caught.value.hint
+
+
+def test_a_hierarchy_that_cannot_be_listed_is_an_error_and_the_others_are_walked(tmp_path: Path) -> None:
+    trees.hybrid(tmp_path, ("memory", "/lxc/a"))
+    (tmp_path / "sys/fs/cgroup/pids").rmdir()
+    with trees.opened(tmp_path) as host:
+        result = Discovery(host, Rules()).find()
+    assert [each.id for each in result.containers] == ["/lxc/a"]
+    assert [type(error) for error in result.errors] == [FileNotFoundError]
+
+
+def test_a_container_is_alive_until_its_directory_is_another(tmp_path: Path) -> None:
+    trees.hybrid(tmp_path, ("memory", "/lxc/a"), ("pids", "/lxc/a"))
+    with trees.opened(tmp_path) as host:
+        discovery = Discovery(host, Rules())
+        (container,) = discovery.find().containers
+        assert discovery.alive(container)
+        place = tmp_path / "sys/fs/cgroup/pids/lxc/a"
+        place.rename(tmp_path / "old")
+        assert not discovery.alive(container)
+        place.mkdir()
+        assert not discovery.alive(container)
+
+
+def test_walks_remember_only_what_is_still_there(tmp_path: Path) -> None:
+    trees.hybrid(tmp_path, ("memory", "/lxc/a"), ("memory", "/lxc/b"))
+    with trees.opened(tmp_path) as host:
+        discovery = Discovery(host, Rules())
+        discovery.find()
+        (tmp_path / "sys/fs/cgroup/memory/lxc/a").rmdir()
+        assert [each.id for each in discovery.find().containers] == ["/lxc/b"]
+
+
+class TestStarts:
+    """Start times come from processes."""
+
+    def starts(self, root: Path) -> dict[str, float]:
+        with trees.opened(root) as host:
+            return Starts(host).of(Discovery(host, Rules()).find().containers, 100)
+
+    def test_of_the_oldest_process_here_and_below(self, tmp_path: Path) -> None:
+        trees.v2(tmp_path, "/lxc/a")
+        trees.write(tmp_path, {"sys/fs/cgroup/lxc/a/init.scope/cgroup.procs": "101\n102\n"})
+        for pid, started in ((100, 900), (101, 250), (102, 800)):
+            trees.process(tmp_path, pid, started)
+        assert self.starts(tmp_path) == {"/lxc/a": 1700000002.5}
+
+    def test_processes_that_ended_or_are_hidden_do_not_count(self, tmp_path: Path) -> None:
+        trees.v2(tmp_path, "/lxc/a", "/lxc/b")
+        trees.write(tmp_path, {"sys/fs/cgroup/lxc/a/cgroup.procs": "0\n100\n101\n"})
+        trees.process(tmp_path, 101, 100)
+        trees.write(tmp_path, {"sys/fs/cgroup/lxc/b/cgroup.procs": ""})
+        assert self.starts(tmp_path) == {"/lxc/a": 1700000001.0}
+
+    def test_stay_while_the_cgroup_stays(self, tmp_path: Path) -> None:
+        trees.v2(tmp_path, "/lxc/a")
+        trees.process(tmp_path, 100, 100)
+        with trees.opened(tmp_path) as host:
+            starts, containers = Starts(host), Discovery(host, Rules()).find().containers
+            first = starts.of(containers, 100)
+            os.unlink(tmp_path / "proc/100/stat")
+            assert starts.of(containers, 100) == first
+            assert starts.of((), 100) == {}
+            assert starts.of(containers, 100) == {}
