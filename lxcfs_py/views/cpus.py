@@ -59,15 +59,13 @@ def cut_list(text: bytes, shown: Sequence[int]) -> bytes:
 
 def cut_mask(text: bytes, shown: Sequence[int]) -> bytes:
     """The same for a mask: groups of 32 bits in hexadecimal, the highest first, as wide as the host's."""
-    groups = text.strip().split(b",")
     keep = sum(1 << number for number in shown)
+    cut: list[bytes] = []
     try:
-        mask = int(b"".join(group.rjust(8, b"0") for group in groups), 16) & keep
+        for place, group in enumerate(reversed(text.strip().split(b","))):
+            cut.insert(0, b"%0*x" % (len(group), int(group, 16) & keep >> 32 * place))
     except ValueError:
         raise ParseError("CPU mask", None, f"{text[:80]!r} is not hexadecimal") from None
-    digits = b"%0*x" % (8 * len(groups), mask)
-    widths = [len(group) for group in groups]
-    cut = [digits[8 * at + 8 - width : 8 * at + 8] for at, width in enumerate(widths)]
     return b",".join(cut) + b"\n"
 
 

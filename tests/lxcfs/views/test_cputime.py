@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -17,9 +18,9 @@ ONE, TWO = Quota(100_000, 100_000), Quota(200_000, 100_000)
 HALF = SECOND // 2
 
 
-def at(second: float, used: CpuTime | None, **fields: object) -> Snapshot:
+def at(second: float, used: CpuTime | None, **fields: Any) -> Snapshot:
     """A container of 2 CPUs at an age."""
-    values = {"quota": TWO, **fields}
+    values: dict[str, Any] = {"quota": TWO, **fields}
     own = None if used is None else cpu(used.used, time=used, **values)
     now = round(second * SECOND)
     return container(cpu=own, age=now, machine=replace(FOUR, boot_now=now))
@@ -150,7 +151,7 @@ def lives(draw: st.DrawFn) -> list[Snapshot]:
     per_cpu = {number: draw(TIMES) for number in range(6)}
     throttled = draw(SMALL)
     for _ in range(draw(st.integers(2, 12))):
-        age += draw(st.sampled_from((0, 1, 7777, SECOND, 3 * SECOND, -SECOND)))
+        age = max(0, age + draw(st.sampled_from((0, 1, 7777, SECOND, 3 * SECOND, -SECOND))))
         boot += draw(st.sampled_from((0, 9999, SECOND, 3 * SECOND)))
         throttled += draw(st.sampled_from((0, 12345, 9 * SECOND)))
         number = draw(st.integers(0, 5))
