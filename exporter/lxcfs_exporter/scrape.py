@@ -30,14 +30,14 @@ from lxcfs_py.host import Host
 
 log = logging.getLogger("lxcfs-exporter")
 
-_TOGETHER = (
-    frozenset((Part.MEMORY, Part.EVENTS, Part.SWAP)),
-    frozenset((Part.CPU,)),
-    frozenset((Part.IO,)),
-    frozenset((Part.PIDS,)),
-    frozenset((Part.PRESSURE,)),
-)
-"""Parts that are read with one another where reading all at once failed."""
+_TOGETHER = {
+    "memory": frozenset((Part.MEMORY, Part.EVENTS, Part.SWAP)),
+    "cpu": frozenset((Part.CPU,)),
+    "io": frozenset((Part.IO,)),
+    "pids": frozenset((Part.PIDS,)),
+    "pressure": frozenset((Part.PRESSURE,)),
+}
+"""Parts that are read with one another where reading all at once failed, by the collector that misses them."""
 
 
 class Scrape(Source):
@@ -91,13 +91,13 @@ class Scrape(Source):
         return found
 
     def _look(self, containers: Sequence[Container]) -> Scene:
-        observed = []
         try:
             machine = tree.machine(self._host)
-            starts = self._starts.of(containers, machine.ticks)
         except (OSError, Error) as error:
             self._count("discovery", error)
             return Scene((), self._now(), {})
+        starts = self._started(containers, machine)
+        observed = []
         for container in containers:
             snapshot = self._read(container, machine)
             if snapshot is not None:
@@ -105,32 +105,40 @@ class Scrape(Source):
                 observed.append(Observed(labels, snapshot, starts.get(container.id)))
         return Scene(observed, self._now(), self._devices())
 
-    def _read(self, container: Container, machine: Machine) -> Snapshot | None:
-        wanted = self._parts - container.without
+    def _started(self, containers: Sequence[Container], machine: Machine) -> dict[str, float]:
         try:
-            return container.cgroup.read(self._host, wanted, machine)
-        except (OSError, Error):
-            return self._read_apart(container, wanted, machine)
+            return self._starts.of(containers, machine.ticks)
+        except (OSError, Error) as error:
+            self._count("life", error)
+            return {}
 
-    def _read_apart(self, container: Container, wanted: frozenset[Part], machine: Machine) -> Snapshot | None:
-        """What can be read of a container where something cannot; None where it is gone."""
-        snapshot = Snapshot(machine=machine, path=container.cgroup.path)
+    def _read(self, container: Container, machine: Machine) -> Snapshot | None:
+        """None where the container is gone: what was read of it then may lack files that only seem not to exist."""
+        wanted = self._parts - container.without
         errors: list[tuple[str, Exception]] = []
-        for together in _TOGETHER:
-            parts = together & wanted
-            if not parts:
-                continue
+        try:
+            snapshot = container.cgroup.read(self._host, wanted, machine)
+        except (OSError, Error):
+            snapshot = self._read_apart(container, wanted, machine, errors)
+        if not self._discovery.alive(container):
+            return None
+        for name, error in errors:
+            self._count(name, error)
+        return snapshot
+
+    def _read_apart(
+        self, container: Container, wanted: frozenset[Part], machine: Machine, errors: list[tuple[str, Exception]]
+    ) -> Snapshot:
+        """What can be read of a container where something cannot."""
+        snapshot = Snapshot(machine=machine, path=container.cgroup.path)
+        for name, together in _TOGETHER.items():
             try:
-                read = container.cgroup.read(self._host, parts, machine)
+                read = container.cgroup.read(self._host, together & wanted, machine)
             except (OSError, Error) as error:
-                errors.append((min(part.value for part in parts), error))
+                errors.append((name, error))
                 continue
             said = {field.name: getattr(read, field.name) for field in fields(read)}
             snapshot = replace(snapshot, **{name: value for name, value in said.items() if value is not None})
-        if not self._discovery.alive(container):
-            return None
-        for name, each in errors:
-            self._count(name, each)
         return snapshot
 
     def _devices(self) -> dict[str, str]:
