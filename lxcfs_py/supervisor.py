@@ -10,6 +10,7 @@ third gives it up with EIO. Follows sd_notify(3) and fuse(4).
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -149,6 +150,8 @@ class Supervisor:
         delay = min(_LONGEST_DELAY, 0.05 * 2 ** min(excess, 10)) if excess >= 0 else 0.0
         _log.warning("event=died process=%s pid=%d status=%d restart_in=%.2f", child.name, child.pid, status, delay)
         child.pid, child.started = 0, now + delay
+        if child.slot is not None:
+            child.slot.take(False)
 
     def _restart(self) -> None:
         now = time.monotonic()
@@ -185,9 +188,11 @@ class Supervisor:
         directory = self.config.run_dir
         run_dir = RunDir(directory, f"worker-{number}", self._wake[1])
         slot = Slot(f"{directory}/slots/{number}", protocol.REQUEST_SIZE)
+        before = [child.slot for child in self._children[:number] if child.slot is not None]
         Worker(
             device.Channel(self._connection, slot.buffer),
             slot,
+            before,
             self.make_tree(run_dir),
             Nodes(directory, tree.NUMBERS, tree.FIRST_FREE),
             Texts(directory, number),
@@ -225,6 +230,36 @@ class Supervisor:
                 os.waitpid(-1, 0)
 
 
+def serve_through_libfuse(config: Config, make_tree: MakeTree, host: Host) -> None:
+    """The same tree by the other transport: this process serves, the only other one is the sampler."""
+    from lxcfs_py.fuse import fusepy  # needs libfuse.so.2
+
+    with instance.exclusive(host, config):
+        reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        os.set_blocking(reading, True)
+
+        def sample() -> None:
+            os.close(writing)
+            sampler.run(host, RunDir(config.run_dir, _SAMPLER), reading)
+
+        child = os.fork()
+        if child == 0:
+            _be_child(sample)
+
+        def ready() -> None:
+            me, other = state.process(host, os.getpid()), state.process(host, child)
+            state.write(config.run_dir, State(__version__, config.mount, "fusepy", time.time(), me, (other,)))
+            service.notify("READY=1", f"STATUS=serving {config.mount}")
+            _log.info("event=serving mount=%s run_dir=%s transport=fusepy", config.mount, config.run_dir)
+
+        try:
+            fusepy.serve(config.mount, make_tree(RunDir(config.run_dir, "worker-0", writing)), ready)
+        finally:
+            os.close(writing)
+            instance.end_all(host, [state.process(host, child)], _GRACE)
+            os.waitpid(child, 0)
+
+
 def _be_child(run: Callable[[], None]) -> NoReturn:
     """The rest of a child's life. It leaves signals from the terminal or the service manager to its parent."""
     status = 1
@@ -232,6 +267,7 @@ def _be_child(run: Callable[[], None]) -> NoReturn:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+        gc.freeze()
         run()
         status = 0
     except BaseException:

@@ -155,27 +155,31 @@ def _name(buffer: memoryview, size: int) -> str:
 
 
 def _init(buffer: memoryview, size: int) -> Init:
-    return Init(*_fixed(_INIT, buffer, size))
+    if size < 56:
+        raise _cut_off(size)
+    return _new(Init, _INIT.unpack_from(buffer, 40))
 
 
 def _open(buffer: memoryview, size: int) -> Open:
-    return Open(*_fixed(_OPEN, buffer, size))
+    if size < 48:
+        raise _cut_off(size)
+    return _new(Open, _OPEN.unpack_from(buffer, 40))
 
 
 def _read(buffer: memoryview, size: int) -> Read:
     if size < 80:
-        raise ParseError("fuse request", None, f"READ of {size} bytes is cut off")
+        raise _cut_off(size)
     return _new(Read, _READ.unpack_from(buffer, 40))
 
 
 def _release(buffer: memoryview, size: int) -> Release:
-    return Release(*_fixed(_RELEASE, buffer, size))
+    if size < 64:
+        raise _cut_off(size)
+    return _new(Release, _RELEASE.unpack_from(buffer, 40))
 
 
-def _fixed(shape: Struct, buffer: memoryview, size: int) -> tuple[int, ...]:
-    if size < HEADER_SIZE + shape.size:
-        raise ParseError("fuse request", None, f"argument of {size - HEADER_SIZE} bytes is cut off")
-    return shape.unpack_from(buffer, HEADER_SIZE)
+def _cut_off(size: int) -> ParseError:
+    return ParseError("fuse request", None, f"argument of {size - HEADER_SIZE} bytes is cut off")
 
 
 _ARGUMENTS: dict[int, Callable[[memoryview, int], Argument]] = {

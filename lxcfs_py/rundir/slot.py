@@ -15,6 +15,7 @@ from lxcfs_py.rundir.mapped import map_file
 
 _BUFFER = 64
 _REPLAYED = 0
+_TAKEN = 1
 
 
 class Slot:
@@ -39,6 +40,14 @@ class Slot:
     def unique(self) -> int:
         """Of the request in the slot; 0 when there is none."""
         return self._head[1] if self._head[0] else 0
+
+    def idle(self) -> bool:
+        """Whether its worker lives and waits for a request."""
+        return not self._head[0] and bool(self._words[_TAKEN])
+
+    def take(self, taken: bool) -> None:
+        """A worker starts to serve here (True), or was found dead."""
+        self._words[_TAKEN] = taken
 
     def clear(self) -> None:
         self._head[0] = 0
