@@ -24,7 +24,7 @@ from lxcfs_exporter import discovery
 from lxcfs_exporter.collectors import COLLECTORS, Collector
 from lxcfs_exporter.discovery import Discovery, Rules
 from lxcfs_exporter.exposition import Exposition
-from lxcfs_exporter.http import Address, Server, Site, listen, parse_address
+from lxcfs_exporter.http import Address, Limits, Server, Site, listen, parse_address
 from lxcfs_exporter.scrape import Scrape
 from lxcfs_py.errors import Error, UsageError, describe
 from lxcfs_py.host import Host
@@ -41,6 +41,18 @@ class _Parser(argparse.ArgumentParser):
         raise UsageError(message, f"see {self.prog} --help")
 
 
+def _path(text: str) -> str:
+    if not text.startswith("/"):
+        raise argparse.ArgumentTypeError(f'"{text}" is not a path that begins with a slash')
+    return text
+
+
+def _positive(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not int(text):
+        raise argparse.ArgumentTypeError(f'"{text}" is not a number of at least 1')
+    return int(text)
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     made = _Parser(
@@ -53,11 +65,11 @@ def parser() -> argparse.ArgumentParser:
         help="address to listen on, :9753 by default; may be repeated; unix:/PATH for a socket",
     )  # fmt: skip
     made.add_argument(
-        "--web.telemetry-path", dest="telemetry_path", metavar="PATH", default="/metrics",
+        "--web.telemetry-path", dest="telemetry_path", metavar="PATH", type=_path, default="/metrics",
         help="path of the metrics (default: %(default)s)",
     )  # fmt: skip
     made.add_argument(
-        "--web.max-requests", dest="max_requests", metavar="N", type=int, default=40,
+        "--web.max-requests", dest="max_requests", metavar="N", type=_positive, default=40,
         help="connections at once (default: %(default)s)",
     )  # fmt: skip
     made.add_argument(
@@ -104,22 +116,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _serve(options: argparse.Namespace) -> None:
     addresses = [parse_address(text) for text in options.addresses or [":9753"]]
     rules = Rules(tuple(map(discovery.glob, options.include)), tuple(map(discovery.glob, options.exclude)))
-    collectors = _chosen(options)
-    if not options.telemetry_path.startswith("/") or options.max_requests < 1:
-        raise UsageError("--web.telemetry-path begins with a slash, --web.max-requests is at least 1")
     host = Host(keep=0)
     registry = CollectorRegistry()
-    registry.register(Scrape(host, Discovery(host, rules), collectors))
+    registry.register(Scrape(host, Discovery(host, rules), chosen(options)))
     ProcessCollector(registry=registry)
     site = Site(Exposition(registry, _PATIENCE), options.telemetry_path, f"{PROGRAM} {lxcfs_py.__version__}")
     with contextlib.ExitStack() as stack:
-        listeners = [_listen(stack, address) for address in addresses]
         stop = _stop_on_signals(stack)
-        Server(site, listeners, options.max_requests).serve(stop)
+        listeners = [_listen(stack, address) for address in addresses]
+        Server(site, listeners, Limits(options.max_requests)).serve(stop)
     log.info("msg=stopped")
 
 
-def _chosen(options: argparse.Namespace) -> list[Collector]:
+def chosen(options: argparse.Namespace) -> list[Collector]:
+    """The collectors that the options leave on."""
     return [row for row in COLLECTORS if getattr(options, f"collector_{row.name}")]
 
 

@@ -87,18 +87,19 @@ class Exposition:
 
     def __init__(self, source: Collector, patience: float) -> None:
         """`patience`: seconds that a request waits for another one's collection."""
+        self.waiting = 0
+        """Requests that wait for their turn."""
         self._source = source
         self._patience = patience
-        self._lock = threading.Lock()
+        self._turn = threading.Condition()
+        self._busy = False
         self._collections = 0
         self._collected = Collected(())
         self._texts: dict[Form, bytes] = {}
 
     def text(self, form: Form) -> bytes:
         """A collection that ended after this call began; Busy where none did in time."""
-        seen = self._collections
-        if not self._lock.acquire(timeout=self._patience):
-            raise Busy
+        seen = self._take_turn()
         try:
             if self._collections == seen:
                 self._collected, self._texts = Collected(list(self._source.collect())), {}
@@ -107,7 +108,27 @@ class Exposition:
                 self._texts[form] = _encoded(self._collected, form)
             return self._texts[form]
         finally:
-            self._lock.release()
+            self._give_turn()
+
+    def _take_turn(self) -> int:
+        """How many collections there had been when the call began."""
+        with self._turn:
+            seen = self._collections
+            self.waiting += 1
+            try:
+                if not self._turn.wait_for(lambda: not self._busy, self._patience):
+                    raise Busy
+                self._busy = True
+            finally:
+                self.waiting -= 1
+        return seen
+
+    def _give_turn(self) -> None:
+        with self._turn:
+            self._busy = False
+            if not self.waiting:  # nobody will share it
+                self._collected, self._texts = Collected(()), {}
+            self._turn.notify()
 
 
 def _encoded(source: Collector, form: Form) -> bytes:

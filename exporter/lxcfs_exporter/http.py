@@ -35,10 +35,19 @@ from lxcfs_py.errors import Error, UsageError
 
 log = logging.getLogger("lxcfs-exporter")
 
-_HEAD_SECONDS = 10.0
-_HEAD_BYTES = 16384
-_REPLY_SECONDS = 30.0
-_GRACE_SECONDS = 3.0
+
+class Limits(NamedTuple):
+    """What one client may take of the server."""
+
+    requests: int = 40
+    """Connections at once."""
+    head_bytes: int = 16384
+    head_seconds: float = 10.0
+    """For the whole request to come."""
+    reply_seconds: float = 30.0
+    """For the whole reply to be taken."""
+    grace_seconds: float = 3.0
+    """For the replies that are under way when the server ends."""
 
 
 class Address(NamedTuple):
@@ -76,9 +85,14 @@ def listen(address: Address) -> socket.socket:
         found = socket.getaddrinfo(address.host or None, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, _, _, _, place = found[0]
         return socket.create_server(place, family=family, backlog=128)
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise Error(f"cannot listen on {address}: {reason}", _advice(address)) from error
+    except (OSError, UnicodeError) as error:
+        raise Error(f"cannot listen on {address}: {_reason(error)}", _advice(address)) from error
+
+
+def _reason(error: OSError | UnicodeError) -> str:
+    if isinstance(error, OSError) and error.errno is not None and not isinstance(error, socket.gaierror):
+        return os.strerror(error.errno).lower()
+    return str(getattr(error, "strerror", None) or "not a host's name").lower()
 
 
 def _advice(address: Address) -> str:
@@ -196,9 +210,9 @@ def _written(reply: Reply, *, body: bool) -> bytes:
     return "\r\n".join((*lines, "", "")).encode("latin-1") + (reply.body if body else b"")
 
 
-def _head(connection: socket.socket) -> bytes | None:
+def _head(connection: socket.socket, limits: Limits) -> bytes | None:
     """The bytes up to the empty line; None where they are too many; TimeoutError or ConnectionError."""
-    deadline = time.monotonic() + _HEAD_SECONDS
+    deadline = time.monotonic() + limits.head_seconds
     head = b""
     while b"\r\n\r\n" not in head and b"\n\n" not in head:
         connection.settimeout(max(0.001, deadline - time.monotonic()))
@@ -206,7 +220,7 @@ def _head(connection: socket.socket) -> bytes | None:
         if not piece:
             raise ConnectionError("closed by the client")
         head += piece
-        if len(head) > _HEAD_BYTES:
+        if len(head) > limits.head_bytes:
             return None
     return head
 
@@ -226,41 +240,39 @@ def _converse(site: Site, head: bytes | None) -> bytes:
 
 
 class Server:
-    """Accepts in the calling thread and answers in others, at most `max_requests` at once."""
+    """Accepts in the calling thread and answers in others."""
 
-    def __init__(self, site: Site, listeners: Sequence[socket.socket], max_requests: int) -> None:
+    def __init__(self, site: Site, listeners: Sequence[socket.socket], limits: Limits) -> None:
         self._site = site
         self._listeners = listeners
-        self._max = max_requests
-        self._slots = threading.BoundedSemaphore(max_requests)
+        self._limits = limits
+        self._slots = threading.BoundedSemaphore(limits.requests)
         self._silent: dict[socket.socket, None] = {}
         """Connections whose request has not come yet, oldest first."""
 
     def serve(self, stop: socket.socket) -> None:
         """Until there is something to read from `stop`; then waits a moment for the replies under way."""
         with selectors.DefaultSelector() as selector:
-            for listener in (*self._listeners, stop):
-                listener.setblocking(False)
-                selector.register(listener, selectors.EVENT_READ)
-            while True:
-                ready = [key.fileobj for key, _ in selector.select()]
-                if stop in ready:
-                    break
+            for each in (*self._listeners, stop):
+                each.setblocking(False)
+                selector.register(each, selectors.EVENT_READ)
+            while stop not in (ready := [key.fileobj for key, _ in selector.select()]):
                 for listener in self._listeners:
                     if listener in ready:
                         self._accept(listener)
-        deadline = time.monotonic() + _GRACE_SECONDS
-        for _ in range(self._max):
+        deadline = time.monotonic() + self._limits.grace_seconds
+        for _ in range(self._limits.requests):
             self._hush()
             self._slots.acquire(timeout=max(0.0, deadline - time.monotonic()))
 
     def _accept(self, listener: socket.socket) -> None:
         try:
             connection, _ = listener.accept()
+        except (BlockingIOError, ConnectionError):
+            return
         except OSError as error:
-            if not isinstance(error, BlockingIOError | ConnectionError):
-                log.warning('msg="cannot accept" error="%s"', error)
-                time.sleep(0.1)  # out of descriptors: the listener stays ready
+            log.warning('msg="cannot accept" error="%s"', error)
+            time.sleep(0.1)  # out of descriptors: the listener stays ready
             return
         if not self._slots.acquire(blocking=False):
             self._hush()
@@ -268,11 +280,17 @@ class Server:
                 self._refuse(connection)
                 return
         self._silent[connection] = None
-        threading.Thread(target=self._handle, args=(connection,), daemon=True).start()
+        try:
+            threading.Thread(target=self._handle, args=(connection,), daemon=True).start()
+        except RuntimeError as error:  # no more threads to be had
+            log.warning('msg="cannot answer" error="%s"', error)
+            self._silent.pop(connection)
+            self._slots.release()
+            self._refuse(connection)
 
     def _hush(self) -> None:
         """End the connection that has been silent longest."""
-        with contextlib.suppress(StopIteration, KeyError, OSError, RuntimeError):
+        with contextlib.suppress(StopIteration, RuntimeError, OSError):  # it has just spoken or gone
             next(iter(self._silent)).shutdown(socket.SHUT_RDWR)
 
     def _refuse(self, connection: socket.socket) -> None:
@@ -284,10 +302,10 @@ class Server:
         try:
             with connection:
                 try:
-                    head = _head(connection)
+                    head = _head(connection, self._limits)
                 finally:
-                    del self._silent[connection]
-                connection.settimeout(_REPLY_SECONDS)
+                    self._silent.pop(connection)
+                connection.settimeout(self._limits.reply_seconds)
                 connection.sendall(_converse(self._site, head))
         except OSError as error:
             log.debug('msg="connection ended" error="%s"', error)

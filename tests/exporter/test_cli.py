@@ -1,0 +1,145 @@
+"""The command: what it refuses and how, and that it ends as asked."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from lxcfs_exporter import cli
+from lxcfs_exporter.collectors import COLLECTORS
+from lxcfs_exporter.http import Address, listen
+
+COMMAND = [sys.executable, "-c", "import sys; from lxcfs_exporter.cli import main; sys.exit(main())"]
+
+USAGE = [
+    (["--web.listen-address", "9753"], '"9753" is not an address to listen on'),
+    (["--web.telemetry-path", "metrics"], '"metrics" is not a path'),
+    (["--web.max-requests", "0"], "--web.max-requests"),
+    (["--web.max-requests", "x"], "--web.max-requests"),
+    (["--cgroup.include", "docker/*"], '"docker/*" is not a pattern of cgroup paths'),
+    (["--cgroup.exclude", "x"], '"x" is not a pattern of cgroup paths'),
+    (["--web.listen"], "--web.listen"),
+    (["stray"], "stray"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "said"), USAGE)
+def test_a_wrong_command_line_is_one_line_and_a_hint_and_2(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+) -> None:
+    assert cli.main(arguments) == 2
+    out, err = capsys.readouterr()
+    lines = err.splitlines()
+    assert (out, len(lines)) == ("", 2)
+    assert lines[0].startswith("lxcfs-exporter: ")
+    assert said in lines[0]
+    assert lines[1].startswith("hint: ")
+
+
+@contextmanager
+def started(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """The command, listening on a port of its own; where that is."""
+    options = ["--web.listen-address", "127.0.0.1:0", *arguments]
+    process = subprocess.Popen([*COMMAND, *options], stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    try:
+        found = re.search(r'msg=listening address="(.*)"', process.stderr.readline())
+        assert found is not None
+        yield process, f"http://{found[1]}"
+    finally:
+        process.kill()
+        process.wait()
+        process.stderr.close()
+
+
+def fetched(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=10) as response:
+        text: bytes = response.read()
+    return text.decode()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_end_ends_it_with_0(number: signal.Signals) -> None:
+    with started() as (process, url):
+        assert "healthy" in fetched(f"{url}/-/healthy")
+        process.send_signal(number)
+        assert process.wait(10) == 0
+        assert process.stderr is not None
+        assert "msg=stopped" in process.stderr.read()
+
+
+def test_the_telemetry_path_is_the_one_asked_for() -> None:
+    with started("--web.telemetry-path", "/m") as (_, url):
+        assert "lxcfs_exporter_build_info{" in fetched(f"{url}/m")
+        assert 'href="/m"' in fetched(url)
+
+
+def test_it_tells_of_itself() -> None:
+    with started() as (process, url):
+        text = fetched(f"{url}/metrics")
+        assert "process_resident_memory_bytes" in text
+        assert "process_start_time_seconds" in text
+        assert process.poll() is None
+
+
+def test_a_port_in_use_is_one_line_and_a_hint_and_1() -> None:
+    with listen(Address("127.0.0.1", 0)) as listener:
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
+        done = run("--web.listen-address", address)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[0] == f"lxcfs-exporter: cannot listen on {address}: address already in use"
+    assert done.stderr.splitlines()[1].startswith("hint: ")
+    assert len(done.stderr.splitlines()) == 2
+
+
+def test_debug_adds_the_traceback() -> None:
+    with listen(Address("127.0.0.1", 0)) as listener:
+        done = run("--debug", "--web.listen-address", f"127.0.0.1:{listener.getsockname()[1]}")
+    assert "Traceback" in done.stderr
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=30, check=False)
+
+
+def test_version_and_help_are_printed() -> None:
+    assert re.fullmatch(r"lxcfs-exporter \d+\.\d+\.\d+\S*\n", run("--version").stdout)
+    text = run("--help").stdout
+    assert all(f"--collector.{row.name}" in text for row in COLLECTORS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "on", "off"),
+    [
+        ([], "memory", "percpu"),
+        (["--collector.percpu"], "percpu", ""),
+        (["--no-collector.memory"], "cpu", "memory"),
+        (["--no-collector.memory", "--collector.memory"], "memory", ""),
+    ],
+)
+def test_collectors_are_chosen_by_name(arguments: Sequence[str], on: str, off: str) -> None:
+    chosen = {row.name for row in cli.chosen(cli.parser().parse_args(arguments))}
+    assert on in chosen
+    assert off not in chosen
+
+
+def test_the_sockets_file_is_removed_in_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "x.sock"
+    with started("--web.listen-address", f"unix:{path}") as (process, _):
+        assert process.stderr is not None
+        assert "unix:" in process.stderr.readline()
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(path))
+        process.terminate()
+        assert process.wait(10) == 0
+    assert not os.path.exists(path)
