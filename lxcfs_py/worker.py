@@ -172,6 +172,8 @@ class Worker:
         name = request.argument
         if not isinstance(name, str) or not is_name(name):
             return protocol.error(request.unique, errno.ENOENT)
+        if len(os.fsencode(name)) > protocol.NAME_MAX:
+            return protocol.error(request.unique, errno.ENAMETOOLONG)
         path = join(self._nodes.path(request.node), name)
         attributes = self._tree.attributes(path, request.pid)
         return protocol.entry(request.unique, self._nodes.number(path), attributes, self._mounted)

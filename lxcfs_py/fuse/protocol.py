@@ -149,8 +149,8 @@ _new = tuple.__new__
 
 def _name(buffer: memoryview, size: int) -> str:
     raw = bytes(buffer[HEADER_SIZE:size])
-    if not raw.endswith(b"\0") or len(raw) > NAME_MAX + 1:
-        raise ParseError("fuse request", None, f"name {raw[:40]!r} is not terminated or too long")
+    if not raw.endswith(b"\0"):
+        raise ParseError("fuse request", None, f"name {raw[:40]!r} is not terminated")
     return raw[:-1].decode("utf-8", "surrogateescape")
 
 

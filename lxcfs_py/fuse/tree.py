@@ -66,4 +66,4 @@ def parent(path: str) -> str:
 
 def is_name(name: str) -> bool:
     """Whether this can be one component of a path: nothing that would step out of its directory."""
-    return name not in ("", ".", "..") and "/" not in name and "\0" not in name and len(name) <= 255
+    return name not in ("", ".", "..") and "/" not in name and "\0" not in name

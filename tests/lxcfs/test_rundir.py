@@ -1,0 +1,500 @@
+"""What outlives a worker, and that it does: whole records, texts, numbers and requests after SIGKILL at any instant."""
+
+from __future__ import annotations
+
+import errno
+import json
+import mmap
+import os
+import random
+import signal
+import struct
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from lxcfs_py import rundir
+from lxcfs_py.errors import Conflict, ParseError
+from lxcfs_py.host import Host
+from lxcfs_py.rundir import RunDir, counters, state
+from lxcfs_py.rundir.nodes import Nodes
+from lxcfs_py.rundir.records import Records
+from lxcfs_py.rundir.slot import Slot
+from lxcfs_py.rundir.state import Process, State
+from lxcfs_py.rundir.texts import Texts
+
+CONSTANT = {"": 1, "proc": 2}
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> str:
+    rundir.make(f"{tmp_path}/run")
+    return f"{tmp_path}/run"
+
+
+@contextmanager
+def child(body: Callable[[], None]) -> Iterator[int]:
+    """A process that runs `body`; killed and reaped at the end."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            body()
+        finally:
+            os._exit(0)
+    try:
+        yield pid
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+
+
+# Records
+
+
+def test_a_record_is_what_the_last_change_made_of_it(directory: str) -> None:
+    records = Records(directory)
+    seen = []
+
+    def change(text: bytes) -> Callable[[bytes | None], tuple[bytes, int]]:
+        def put(old: bytes | None) -> tuple[bytes, int]:
+            seen.append(old)
+            return text, len(text)
+
+        return put
+
+    texts = [b"a", b"", b"b" * 600, b"c" * 5000, b"d", b"e" * 5000]
+    assert [records.update("load", "/a", change(text)) for text in texts] == [len(text) for text in texts]
+    assert seen == [None, *texts[:-1]]
+    assert records.record("load", "/a") == texts[-1]
+    assert records.record("load", "/b") is None
+    assert records.record("cputime", "/a") is None
+
+
+def test_a_change_that_fails_changes_nothing(directory: str) -> None:
+    records = Records(directory)
+    records.update("load", "/a", lambda _: (b"old", None))
+    with pytest.raises(ZeroDivisionError):
+        records.update("load", "/a", lambda _: (b"new", 1 // 0))
+    assert records.record("load", "/a") == b"old"
+    assert records.update("load", "/a", lambda old: (b"", old)) == b"old", "the lock is free"
+
+
+def test_what_one_process_moves_or_removes_another_finds(directory: str) -> None:
+    one, other = Records(directory), Records(directory)
+    one.update("load", "/a", lambda _: (b"short", None))
+    assert other.record("load", "/a") == b"short"
+    one.update("load", "/a", lambda _: (b"l" * 4096, None))
+    assert other.update("load", "/a", lambda old: (b"x", old)) == b"l" * 4096
+    assert one.record("load", "/a") == b"x"
+    other.remove("load", "/a")
+    other.remove("load", "/a")
+    assert one.record("load", "/a") is None
+    one.update("load", "/a", lambda old: (b"again", old))
+    assert other.record("load", "/a") == b"again"
+
+
+def test_keys_are_found_by_kind_whatever_they_contain(directory: str) -> None:
+    records = Records(directory)
+    keys = ["/a", "/\udcff", "/" + "x" * 4000, "/a b\n"]
+    for key in keys:
+        records.update("load", key, lambda _: (b"1", None))
+    records.update("cputime", "/other", lambda _: (b"1", None))
+    assert sorted(records.keys("load")) == sorted(keys)
+    assert records.keys("cputime") == ["/other"]
+
+
+def test_descriptors_are_bounded(directory: str) -> None:
+    records = Records(directory, keep=8)
+    before = len(os.listdir("/proc/self/fd"))
+    for number in range(100):
+        records.update("load", f"/{number}", lambda _: (b"1", None))
+        records.update("load", f"/{number}", lambda old: (b"2", old))
+    # Each record has its own and the one that mmap keeps.
+    assert len(os.listdir("/proc/self/fd")) <= before + 2 * 8
+    assert all(records.record("load", f"/{number}") == b"2" for number in range(100))
+
+
+def test_killed_writers_lose_and_tear_nothing(directory: str) -> None:
+    shared = mmap.mmap(-1, 4096)
+    finished = memoryview(shared).cast("Q")
+    chance = random.Random(1)
+
+    def count(place: int) -> None:
+        records = Records(directory)
+        while True:
+            records.update("load", "/a", add)
+            finished[place] += 1
+
+    def add(old: bytes | None) -> tuple[bytes, None]:
+        value = check(old) + 1
+        return struct.pack("=Q", value) * (1 + value % 200), None
+
+    def check(record: bytes | None) -> int:
+        words = set(struct.iter_unpack("=Q", record)) if record is not None else {(0,)}
+        assert len(words) == 1, "torn"
+        return int(words.pop()[0])
+
+    kills = 30
+    for number in range(kills):
+        with child(lambda number=number: count(2 * number)), child(lambda number=number: count(2 * number + 1)):
+            until = sum(finished) + chance.randrange(1, 400)
+            while sum(finished) < until:
+                os.sched_yield()
+    value = check(Records(directory).record("load", "/a"))
+    assert sum(finished) <= value <= sum(finished) + 2 * kills
+    assert value > kills
+
+
+# Texts
+
+
+class Reader:
+    """A file that is open, as the worker serves it: each read is answered by any of several workers."""
+
+    def __init__(self, handle: int, workers: list[Texts]) -> None:
+        self.handle = handle
+        self._workers = workers
+        self._uniques = iter(range(handle + 2, 1 << 60, 2))
+        self._expected = b""
+
+    def read(self, worker: int, offset: int, size: int, text: bytes) -> tuple[bytes, bytes]:
+        """What is answered, and what had to be."""
+        texts = self._workers[worker % len(self._workers)]
+        unique = next(self._uniques)
+        if offset == 0:
+            self._expected = text
+            if len(text) < size:
+                texts.whole(self.handle, unique, text)
+            else:
+                texts.keep(self.handle, unique, text)
+            return text[:size], text[:size]
+        if texts.ends(self.handle, offset):
+            return b"", self._expected[offset : offset + size]
+        kept = texts.kept(self.handle)
+        return (text if kept is None else kept)[offset : offset + size], self._expected[offset : offset + size]
+
+
+_TEXTS = st.binary(min_size=0, max_size=40)
+
+
+@given(st.data())
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+def test_reads_in_pieces_give_one_text_whoever_answers(directory: str, data: st.DataObject) -> None:
+    workers = [Texts(directory, 0), Texts(directory, 1)]
+    # The first two share an entry of the table.
+    readers = [Reader(handle, workers) for handle in (1000, 1000 + (1 << 17), 1002)]
+    offsets = dict.fromkeys(readers, 0)
+    for _ in range(data.draw(st.integers(1, 40))):
+        reader = data.draw(st.sampled_from(readers))
+        if data.draw(st.integers(0, 9)) == 0:
+            offsets[reader] = 0
+        size = data.draw(st.integers(1, 50))
+        got, expected = reader.read(data.draw(st.integers(0, 1)), offsets[reader], size, data.draw(_TEXTS))
+        assert got == expected
+        offsets[reader] += len(got)
+    for reader in readers:
+        workers[0].release(reader.handle)
+    assert workers[1].total() == (0, 0)
+    assert os.listdir(f"{directory}/texts") == []
+
+
+@pytest.mark.parametrize(("first", "again"), [(b"abc", b"abcdef"), (b"abcdef", b"abc"), (b"abc", b"abc"), (b"", b"a")])
+def test_after_a_crash_either_answers_end_is_the_end(directory: str, first: bytes, again: bytes) -> None:
+    texts = Texts(directory)
+    texts.whole(10, 12, first)
+    texts.whole(10, 12, again, again=True)
+    assert texts.ends(10, len(first))
+    assert texts.ends(10, len(again))
+    texts.whole(10, 14, b"12345678")
+    assert not texts.ends(10, 3)
+    assert not texts.ends(10, 6)
+    assert texts.ends(10, 8)
+
+
+def test_a_replay_finds_the_text_that_it_made_before_and_no_older_one(directory: str) -> None:
+    texts = Texts(directory)
+    texts.keep(10, 12, b"abc")
+    assert texts.kept(10, 12) == b"abc"
+    assert texts.kept(10, 14) is None
+    assert texts.kept(12, 12) is None
+
+
+def test_handles_are_told_apart(directory: str) -> None:
+    texts = Texts(directory)
+    for handle in (2, 2 + (1 << 17), 2 + (1 << 40), 4):
+        assert not texts.ends(handle, 3)
+        texts.whole(handle, handle + 2, b"abc")
+        assert texts.ends(handle, 3) or texts.kept(handle) == b"abc"
+    assert not texts.ends(6, 3)
+    for handle in (4, 2 + (1 << 40), 2, 2 + (1 << 17)):
+        texts.release(handle)
+        assert not texts.ends(handle, 3)
+        assert texts.kept(handle) is None
+    assert os.listdir(f"{directory}/texts") == []
+
+
+def test_what_is_kept_is_bounded_and_room_comes_back(directory: str) -> None:
+    one, other = (Texts(directory, worker, most_files=3, most_bytes=100) for worker in (0, 1))
+    one.keep(2, 4, b"x" * 20)
+    other.keep(6, 8, b"x" * 100)
+    assert one.total() == other.total() == (2, 136)
+    one.keep(10, 12, b"more than fits")
+    assert one.kept(10) is None
+    one.keep(2, 14, b"replaced")
+    assert other.kept(2) == b"replaced"
+    other.release(6)
+    one.keep(10, 16, b"fits")
+    assert other.kept(10) == b"fits"
+    for handle in (2, 10):
+        other.release(handle)
+    assert one.total() == (0, 0)
+
+
+def test_a_text_that_finds_no_room_leaves_no_older_one_behind(directory: str) -> None:
+    texts = Texts(directory, most_files=0)
+    texts.whole(2, 4, b"abc")
+    texts.keep(2, 6, b"abcdefgh")
+    assert not texts.ends(2, 3)
+    assert texts.kept(2) is None
+
+
+def test_a_count_that_a_crash_left_wrong_is_put_right(directory: str) -> None:
+    texts = Texts(directory, most_files=1)
+    Path(directory, "texts", "ff").write_bytes(bytes(20))
+    texts.keep(2, 4, b"kept")
+    os.unlink(f"{directory}/texts/2")
+    for unique in range(300):
+        texts.keep(6, unique, b"refused until counted anew")
+        texts.release(0xFF)
+    assert texts.total() == (1, len(b"refused until counted anew") + 8)
+
+
+# Slots
+
+
+def test_a_request_in_the_slot_outlives_its_worker(directory: str) -> None:
+    path = f"{directory}/slots/0"
+    request = struct.pack("=IIQ", 16, 15, 700)
+
+    def die() -> None:
+        slot = Slot(path, 8192)
+        slot.take(True)
+        slot.buffer[:16] = request
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    with child(die) as pid:
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        watcher = Slot(path, 8192, lock=False)
+        slot = Slot(path, 8192)
+    assert (slot.length(), slot.unique(), watcher.unique()) == (16, 700, 700)
+    assert bytes(slot.buffer[:16]) == request
+    assert not slot.idle()
+    assert slot.begin_replay()
+    assert not slot.begin_replay(), "the second crash on one request"
+    slot.clear()
+    assert (slot.length(), slot.unique()) == (0, 0)
+    assert slot.idle()
+    watcher.take(False)
+    assert not slot.idle()
+
+
+def test_a_slot_is_one_workers_until_its_death(directory: str) -> None:
+    reading, writing = os.pipe()
+
+    def take(word: bytes) -> None:
+        Slot(f"{directory}/slots/0", 8192)
+        os.write(writing, word)
+        signal.pause()
+
+    with child(lambda: take(b"1")):
+        assert os.read(reading, 1) == b"1"
+        heir = child(lambda: take(b"2"))
+        heir.__enter__()
+        os.set_blocking(reading, False)
+        with pytest.raises(BlockingIOError):
+            os.read(reading, 1)
+        os.set_blocking(reading, True)
+    assert os.read(reading, 1) == b"2"
+    heir.__exit__(None, None, None)
+    os.close(reading)
+    os.close(writing)
+
+
+# Nodes
+
+
+def test_a_number_is_the_same_for_all_workers_and_after_their_deaths(directory: str) -> None:
+    one, other = Nodes(directory, CONSTANT, 64), Nodes(directory, CONSTANT, 64)
+    paths = ["proc/stat", "sys/\udcff", "proc/meminfo", "sys/a b"]
+    numbers = [(one, other)[place % 2].number(path) for place, path in enumerate(paths)]
+    assert numbers == [64, 65, 66, 67]
+    assert [one.number(path) for path in paths] == [other.number(path) for path in paths] == numbers
+    later = Nodes(directory, CONSTANT, 64)
+    assert [later.path(number) for number in numbers] == paths
+    assert (later.number("proc"), later.path(1)) == (2, "")
+
+
+def test_a_line_that_its_writer_was_killed_in_is_nobodys(directory: str) -> None:
+    nodes = Nodes(directory, CONSTANT, 64)
+    nodes.number("a")
+    with Path(directory, "nodes").open("ab") as file:
+        file.write(b"half a li")
+    other = Nodes(directory, CONSTANT, 64)
+    with pytest.raises(OSError, match=r"[Ss]tale"):
+        other.path(65)
+    assert other.number("b") == nodes.number("b") == 65
+    assert nodes.path(65) == "b"
+
+
+def test_an_unknown_number_is_stale_and_a_name_with_a_newline_has_none(directory: str) -> None:
+    nodes = Nodes(directory, CONSTANT, 64)
+    with pytest.raises(OSError, match=r"[Ss]tale") as caught:
+        nodes.path(4711)
+    assert caught.value.errno == errno.ESTALE
+    with pytest.raises(FileNotFoundError):
+        nodes.number("a\nb")
+
+
+# Counters
+
+
+def test_counts_of_all_processes_are_summed_and_a_restart_goes_on(directory: str) -> None:
+    folder = f"{directory}/counters"
+    for name in ("worker-0", "worker-1", "worker-0"):
+        counts = counters.Counters(f"{folder}/{name}")
+        counts.words[15] += 2
+        counts.add("fallback proc/stat no such file")
+        counts.add("ünnamed", 3)
+    numbered, named = counters.read_all(folder)
+    assert numbered[15] == 6
+    assert sum(numbered) == 6
+    assert named == {"fallback proc/stat no such file": 3, "ünnamed": 9}
+
+
+def test_names_past_the_end_of_the_table_are_counted_together(directory: str) -> None:
+    counts = counters.Counters(f"{directory}/counters/a")
+    for number in range(400):
+        counts.add(f"name {number}")
+    _, named = counts.read()
+    assert sum(named.values()) == 400
+    assert named["other"] > 100
+    assert len(named) <= 256
+
+
+def test_a_long_name_is_cut(directory: str) -> None:
+    counts = counters.Counters(f"{directory}/counters/a")
+    counts.add("x" * 1000)
+    counts.add("y")
+    assert counts.read()[1] == {"x" * 120: 1, "y": 1}
+
+
+# The whole
+
+
+def test_a_fallback_is_counted_always_and_logged_once_of_each_cause(
+    directory: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    run_dir = RunDir(directory, "worker-0")
+    for error in (FileNotFoundError(errno.ENOENT, "x"), FileNotFoundError(errno.ENOENT, "y"), ValueError("z")):
+        run_dir.fallback("proc/stat", error)
+    assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"]
+    assert [bool(record.exc_info) for record in caplog.records] == [False, True], "a traceback of the unexpected only"
+    named = run_dir.counters.read()[1]
+    assert named == {"fallback proc/stat No such file or directory": 2, "fallback proc/stat ValueError": 1}
+
+
+def test_the_sampler_is_woken_through_a_pipe_that_is_never_waited_for(directory: str) -> None:
+    reading, writing = os.pipe2(os.O_NONBLOCK)
+    run_dir = RunDir(directory, "worker-0", writing)
+    for _ in range(70_000):
+        run_dir.wake()
+    assert os.read(reading, 1) == b"\0"
+    os.close(reading)
+    run_dir.wake()
+    os.close(writing)
+    RunDir(directory, "show").wake()
+
+
+def test_what_belongs_to_a_mount_goes_with_it_and_records_stay(directory: str) -> None:
+    run_dir = RunDir(directory, "worker-0")
+    run_dir.update("load", "/a", lambda _: (b"1", None))
+    Texts(directory).keep(2, 4, b"text")
+    Nodes(directory, CONSTANT, 64).number("a")
+    Slot(f"{directory}/slots/0", 8192)
+    state.lock(directory)
+    rundir.clear(directory)
+    rundir.clear(directory)
+    assert sorted(os.listdir(directory)) == ["lock", "records"]
+    assert Records(directory).record("load", "/a") == b"1"
+
+
+def test_only_root_can_look_into_it(directory: str) -> None:
+    rundir.make(directory)
+    assert os.stat(directory).st_mode & 0o777 == 0o700
+
+
+# State
+
+
+def test_a_state_is_read_as_it_was_written(directory: str) -> None:
+    known = State("0.1.0", "/mnt/m", "device", 12.5, Process(3, 4), (Process(5, 6), Process(7, 8)))
+    assert state.read(directory) is None
+    state.write(directory, known)
+    assert state.read(directory) == known
+    state.remove(directory)
+    state.remove(directory)
+    assert state.read(directory) is None
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"supervisor": 1}', "null"])
+def test_a_damaged_state_is_named(directory: str, text: str) -> None:
+    Path(directory, "state.json").write_text(text)
+    with pytest.raises(ParseError, match=r"state\.json"):
+        state.read(directory)
+
+
+def test_a_process_is_told_from_a_later_one_with_its_pid(host: Host) -> None:
+    with child(signal.pause) as pid:
+        which = state.process(host, pid)
+        assert state.is_alive(host, which)
+        assert not state.is_alive(host, Process(pid, which.start - 1))
+    assert not state.is_alive(host, which)
+
+
+def test_a_zombie_is_not_alive(host: Host) -> None:
+    with child(lambda: os._exit(0)) as pid:
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        assert not state.is_alive(host, state.process(host, pid))
+
+
+def test_the_lock_is_one_processs_and_not_its_childrens(directory: str) -> None:
+    held, hold = os.pipe()
+    until, end = os.pipe()
+
+    def lock() -> None:
+        state.lock(directory)
+        if os.fork() == 0:  # lives on, as workers do, until the test ends
+            os.close(end)
+            os.write(hold, b"x")
+            os.read(until, 1)
+        else:
+            signal.pause()
+
+    with child(lock):
+        os.read(held, 1)
+        with pytest.raises(Conflict, match="another lxcfs-py"):
+            state.lock(directory)
+    os.close(state.lock(directory))
+    for descriptor in (held, hold, until, end):
+        os.close(descriptor)
+
+
+def test_the_state_is_json_for_other_programs(directory: str) -> None:
+    state.write(directory, State("0.1.0", "/mnt/m", "device", 12.5, Process(3, 4)))
+    raw = json.loads(Path(directory, "state.json").read_text())
+    assert raw["mount"] == "/mnt/m"
+    assert raw["supervisor"] == {"pid": 3, "start": 4}

@@ -1,0 +1,100 @@
+"""A daemon of ours on a mount of its own, for tests: started, awaited by sd_notify, ended, its log judged."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lxcfs_py.fuse import mountpoint
+from lxcfs_py.host import Host
+from lxcfs_py.rundir import state
+
+FAKE = (sys.executable, "-m", "tests.system.fake_tree")
+_PATIENCE = 30
+
+
+@dataclass
+class Served:
+    """`announced` are parts of those warnings and errors that the test means to cause."""
+
+    process: subprocess.Popen[bytes]
+    mount: Path
+    run_dir: Path
+    log: Path
+    announced: list[str] = field(default_factory=list)
+
+    def workers(self) -> list[int]:
+        """The processes that serve, without the sampler."""
+        known = state.read(str(self.run_dir))
+        assert known is not None
+        return [one.pid for one in known.workers][:-1]
+
+    def complaints(self) -> list[str]:
+        """What the daemon logged above INFO, but for what was announced."""
+        lines = self.log.read_text().splitlines()
+        bad = [line for line in lines if "level=INFO" not in line]
+        return [line for line in bad if not any(part in line for part in self.announced)]
+
+
+@contextmanager
+def serving(directory: Path, *arguments: str, command: tuple[str, ...] = FAKE, workers: int = 2) -> Iterator[Served]:
+    """A daemon that has said that it is ready; at the end it must go by SIGTERM and leave nothing."""
+    mount, run_dir, log = directory / "mount", directory / "run", directory / "log"
+    with started(directory, *arguments, command=command) as process:
+        served = Served(process, mount, run_dir, log)
+        yield served
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(_PATIENCE) == 0, log.read_text()
+        assert served.complaints() == []
+        assert mountpoint.mounted(Host(), str(mount)) is None
+
+
+@contextmanager
+def started(directory: Path, *arguments: str, command: tuple[str, ...] = FAKE) -> Iterator[subprocess.Popen[bytes]]:
+    """A daemon that has said that it is ready; whatever is left of it at the end is removed."""
+    mount, run_dir, log = directory / "mount", directory / "run", directory / "log"
+    address = f"{directory}/notify"
+    with suppress(FileNotFoundError):
+        os.unlink(address)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening, log.open("wb") as output:
+        listening.bind(address)
+        process = subprocess.Popen(
+            [*command, str(mount), str(run_dir), *arguments],
+            env={**os.environ, "NOTIFY_SOCKET": address},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            await_ready(listening, process, log)
+            yield process
+        finally:
+            clean_up(process, mount)
+
+
+def await_ready(listening: socket.socket, process: subprocess.Popen[bytes], log: Path) -> None:
+    """Return when the daemon says READY=1; fail when it ends instead."""
+    pidfd = os.pidfd_open(process.pid)
+    try:
+        ready, _, _ = select.select([listening, pidfd], [], [], _PATIENCE)
+        assert listening in ready, f"not ready: {log.read_text()}"
+        assert b"READY=1" in listening.recv(4096).split(b"\n")
+    finally:
+        os.close(pidfd)
+
+
+def clean_up(process: subprocess.Popen[bytes], mount: Path) -> None:
+    """Whatever the test did to it: no process of the daemon's session and no mount is left."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    while mountpoint.mounted(Host(), str(mount)) is not None:
+        mountpoint.detach(str(mount))
