@@ -11,6 +11,7 @@ import os
 import select
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -52,7 +53,13 @@ class Pyrun:
         return [str(BIN / "pyrun"), "--root", str(self.root), *words]
 
     def call(self, *words: str, stdin: str = "") -> Done:
-        return subprocess.run(self.command(*words), input=stdin, capture_output=True, text=True, timeout=SECONDS)
+        """What it said and how it ended; files and not pipes, for a created container keeps its creator's streams."""
+        command = self.command(*words)
+        with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+            done = subprocess.run(command, input=stdin, stdout=out, stderr=err, text=True, timeout=SECONDS)
+            out.seek(0)
+            err.seek(0)
+            return Done(command, done.returncode, out.read(), err.read())
 
     def must(self, *words: str) -> str:
         """Standard output of a call that succeeds and says nothing on standard error."""
