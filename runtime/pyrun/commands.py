@@ -90,10 +90,10 @@ def state(call: Call) -> int:
 
 
 def kill(call: Call) -> int:
-    from pyrun import container, quantities
+    from pyrun import container, signals
 
     try:
-        number = quantities.signal_number(call.own.words[1] if len(call.own.words) > 1 else "TERM")
+        number = signals.number(call.own.words[1] if len(call.own.words) > 1 else "TERM")
     except UsageError as error:
         raise UsageError(f"kill: {error.message}", error.hint) from None
     container.kill(_store(call), call.own.words[0], number, everyone=call.own.has("--all"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import stat
 
 from lxcfs_py.cgroup import hierarchy, parse
 from lxcfs_py.host import Host
@@ -36,7 +36,7 @@ def nested(host: Host, root: str) -> tuple[str, ...]:
             continue
         if any(path == folder or path.startswith(f"{folder}/") for folder in _NOT_THE_TREE):
             continue
-        if os.path.isdir(info.mount_point):
+        if stat.S_ISDIR(host.stat(info.mount_point.lstrip("/")).st_mode):
             found.add(path)
     return tuple(sorted(found))
 
@@ -48,9 +48,11 @@ def accounts_swap(host: Host) -> bool:
         return False
     if mount.version == 1:
         return host.exists(f"{mount.path}/memory.memsw.limit_in_bytes")
-    below = (f"{mount.path}/{name}/memory.swap.max" for name in host.names(mount.path))
-    groups = [path for path in below if host.exists(path.removesuffix("swap.max") + "max")]
-    return not groups or any(host.exists(path) for path in groups)
+    limited = (
+        f"{mount.path}/{name}" for name in host.names(mount.path) if host.exists(f"{mount.path}/{name}/memory.max")
+    )
+    group = next(limited, None)
+    return group is None or host.exists(f"{group}/memory.swap.max")
 
 
 def has_time_namespaces(host: Host) -> bool:

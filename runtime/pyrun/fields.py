@@ -144,7 +144,7 @@ def parse(text: bytes) -> Fields:
     import json
 
     try:
-        return Fields(json.loads(text))
+        return Fields(json.loads(text.decode()))
     except json.JSONDecodeError as error:
         raise SpecError("config.json", f"line {error.lineno} column {error.colno}: {error.msg.lower()}") from None
     except RecursionError:

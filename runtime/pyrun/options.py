@@ -65,10 +65,8 @@ WORDS = {
     "nolazytime": _Word(1 << 25, 0, True),
 }
 
-_RECURSIVE = {f"r{name}": word for name, word in WORDS.items() if word.attribute} | {
-    "rrelatime": _Word(0, _ATIME, True),
-    "rnorelatime": _Word(0, _STRICTATIME),
-}
+_RECURSIVE = {"rrelatime": _Word(0, _ATIME, True), "rnorelatime": _Word(0, _STRICTATIME)}
+_RECURSIVE |= {f"r{name}": word for name, word in WORDS.items() if word.attribute}
 
 _REFUSED = ("idmap", "ridmap", "copy-symlink", "src-nofollow", "dest-nofollow")
 """Options of runc's and crun's own that change what is mounted: to take them for data would be to pass them over."""
@@ -95,13 +93,21 @@ class MountFlags(NamedTuple):
     def describe(self) -> str:
         """` (nosuid,ro,slave; size=1m)`, or nothing."""
         words = [name for name, word in WORDS.items() if word.flag & (self.cleared if word.clears else self.flags)]
-        for name, word in _RECURSIVE.items():
-            chosen = self.recursive_clear if word.clears else self.recursive_set
-            words += [name] if word.attribute & chosen == word.attribute else []
+        words += _describe_recursive(self.recursive_set, self.recursive_clear)
         words += [describe_propagation(flags) for flags in self.propagation]
         words += ["tmpcopyup"] if self.copy_up else []
         parts = [part for part in (",".join(words), self.data) if part]
         return f" ({'; '.join(parts)})" if parts else ""
+
+
+def _describe_recursive(chosen: int, cleared: int) -> list[str]:
+    names = []
+    left = {False: chosen, True: cleared}
+    for name, word in _RECURSIVE.items():
+        if left[word.clears] & word.attribute == word.attribute:
+            left[word.clears] &= ~word.attribute
+            names.append(name)
+    return names
 
 
 def describe_propagation(flags: int) -> str:
@@ -155,6 +161,8 @@ def _recursive(made: MountFlags, word: _Word) -> MountFlags:
         return made._replace(
             recursive_set=made.recursive_set & ~word.attribute, recursive_clear=made.recursive_clear | word.attribute
         )
+    # access times are one field of three values, not three bits
+    replaced = _ATIME if word.attribute & _ATIME else word.attribute
     return made._replace(
-        recursive_set=made.recursive_set | word.attribute, recursive_clear=made.recursive_clear & ~word.attribute
+        recursive_set=made.recursive_set & ~replaced | word.attribute, recursive_clear=made.recursive_clear & ~replaced
     )

@@ -49,7 +49,7 @@ class Cgroup(NamedTuple):
     writes: tuple[Write, ...] = ()
 
     def describe(self) -> str:
-        return "\n".join([f"cgroup: make {self.path}", *(f"cgroup: {write.describe()}" for write in self.writes)])
+        return f"make cgroup {self.path}"
 
 
 class Propagate(NamedTuple):
@@ -389,9 +389,17 @@ class Plan(NamedTuple):
     def describe(self) -> str:
         """One line a step."""
         lines = [f"container {self.container_id} of {self.bundle}", self.namespaces.describe(), self.cgroup.describe()]
+        lines += [write.describe() for write in self.cgroup.writes]
         lines += [step.describe() for step in self.steps]
         lines += [f"warning: {warning}" for warning in self.warnings]
-        return "\n".join(lines) + "\n"
+        return "".join(f"{_printable(line)}\n" for line in lines)
+
+
+def _printable(text: str) -> str:
+    """Without what would make a second line or talk to a terminal."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii") for letter in text
+    )
 
 
 def _quoted(word: str) -> str:

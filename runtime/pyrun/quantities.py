@@ -1,4 +1,4 @@
-"""Sizes, CPUs, counts and signals as a person writes them on a command line. Words as Docker's, whose users come to
+"""Sizes, CPUs and counts as a person writes them on a command line. Words as Docker's, whose users come to
 us."""
 
 from __future__ import annotations
@@ -45,23 +45,6 @@ def count(text: str) -> int:
     if text != "-1" and not (_digits(text) and 0 < int(text[:20]) < 2**31):
         raise UsageError(f'"{text}" is not a number of processes', "a number from 1 on, or -1 for no limit")
     return int(text)
-
-
-def signal_number(text: str) -> int:
-    """ "TERM", "SIGTERM", "15" or "RTMIN+3" -> the number."""
-    import signal
-
-    name, plus, more = text.upper().removeprefix("SIG").partition("+")
-    number = getattr(signal, f"SIG{name}", None) if name.isalnum() else None
-    if _digits(text) and len(text) < 4:
-        number = int(text)
-    elif plus and name == "RTMIN" and _digits(more) and len(more) < 4:
-        number = signal.SIGRTMIN + int(more)
-    elif plus:
-        number = None
-    if not isinstance(number, int) or not 0 <= number < signal.NSIG:
-        raise UsageError(f'"{text}" is not a signal', "a name or number as TERM or 15")
-    return number
 
 
 def _digits(text: str) -> bool:

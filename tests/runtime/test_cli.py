@@ -1,0 +1,323 @@
+"""The command pyrun as a person meets it: output, errors of one line and a hint, exit codes. Makes no container."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from lxcfs_py.host import Host
+from pyrun import cli, completion, facts, launching, lxcfs
+from pyrun.store import State, Store, process
+
+
+class Result(NamedTuple):
+    status: int
+    out: str
+    err: str
+
+
+Pyrun = Callable[..., Result]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "root"
+
+
+@pytest.fixture
+def pyrun(root: Path, capsys: pytest.CaptureFixture[str]) -> Pyrun:
+    """`pyrun(*words)`: one call with a state root of the test's own."""
+
+    def call(*words: str) -> Result:
+        status = cli.main(["--root", str(root), *words])
+        return Result(status, *capsys.readouterr())
+
+    return call
+
+
+@pytest.fixture
+def bundle(tmp_path: Path, pyrun: Pyrun) -> Path:
+    (tmp_path / "rootfs").mkdir()
+    assert pyrun("spec", "--bundle", str(tmp_path)).status == 0
+    return tmp_path
+
+
+ERRORS = [
+    ([], 1, "which command?", "pyrun --help"),
+    (["lunch"], 1, '"lunch" is not a command of pyrun', "pyrun --help"),
+    (["--verbose"], 1, 'unknown option "--verbose"', "did you mean --version?"),
+    (["--log-format", "xml", "list"], 1, '--log-format: "xml" is none of text, json', None),
+    (["launch"], 125, "launch: [--] COMMAND [ARGUMENT...] is missing", "pyrun launch --help"),
+    (["launch", "-m", "12x", "--", "true"], 125, 'launch: -m: "12x" is not a size', "a number with b, k, m, g or t"),
+    (["launch", "-m", "64k", "true"], 125, 'launch: -m: "64k" is too little for a container to start', "6m or more"),
+    (["launch", "--memory-swap", "1g", "true"], 125, "launch: --memory-swap: is memory plus swap and needs -m", "-m"),
+    (["launch", "-m", "1g", "--memory-swap", "1m", "true"], 125, "launch: --memory-swap: 1048576 is memory plus", "-1"),
+    (["launch", "--cpus", "0", "true"], 125, 'launch: --cpus: "0" CPUs cannot be given', "a number of CPUs"),
+    (["launch", "--cpuset", "0-", "true"], 125, 'launch: --cpuset: "0-" is not a list of CPUs', "this machine has"),
+    (["launch", "--pids", "x", "true"], 125, 'launch: --pids: "x" is not a number of processes', "a number from 1"),
+    (["launch", "--rootfs", "/nowhere", "true"], 125, 'launch: --rootfs: "/nowhere" is not a directory', "the root"),
+    (["launch", "--name", "a/b", "true"], 125, '"a/b" is not a container ID', "letters"),
+    (["run"], 1, "run: ID is missing", "pyrun run --help"),
+    (["run", "--bundle", "/nowhere", "x"], 1, "/nowhere/config.json: no such file or directory", "pyrun spec"),
+    (["run", "a", "b"], 1, 'run: "b" is too much', "pyrun run --help"),
+    (["start", "x"], 1, "container does not exist: x", "pyrun list"),
+    (["state", "x"], 1, "container does not exist: x", "pyrun list"),
+    (["kill", "x"], 1, "container does not exist: x", "pyrun list"),
+    (["kill", "x", "NOSIG"], 1, 'kill: "NOSIG" is not a signal', "TERM or 15"),
+    (["delete", "x"], 1, "container does not exist: x", "pyrun list"),
+    (["state", "../x"], 1, '"../x" is not a container ID', "letters"),
+    (["completion", "csh"], 1, 'completion: "csh" is none of bash, zsh, fish', None),
+]
+
+
+@pytest.mark.parametrize(("words", "status", "message", "hint"), ERRORS)
+def test_an_error_is_one_line_and_a_hint(
+    pyrun: Pyrun, root: Path, words: list[str], status: int, message: str, hint: str | None
+) -> None:
+    result = pyrun(*words)
+    assert result.status == status
+    assert result.out == ""
+    lines = result.err.splitlines()
+    assert lines[0].startswith(f"pyrun: {message}")
+    assert len(lines) == (2 if hint else 1)
+    assert hint is None or lines[1].startswith("hint: ")
+    assert hint is None or hint in lines[1]
+    assert not root.exists()
+
+
+def test_to_delete_with_force_what_is_not_there_is_no_failure(pyrun: Pyrun) -> None:
+    assert pyrun("delete", "--force", "x") == Result(0, "", "")
+
+
+def test_debug_prints_where_an_error_came_from(pyrun: Pyrun) -> None:
+    assert "Traceback" in pyrun("--debug", "state", "x").err
+    assert "Traceback" not in pyrun("state", "x").err
+
+
+@pytest.mark.parametrize("words", [["--help"], ["-h"], *([command.name, "--help"] for command in cli.COMMANDS)])
+def test_help_fits_a_terminal_and_has_every_option(pyrun: Pyrun, words: list[str]) -> None:
+    result = pyrun(*words)
+    assert result.status == 0
+    assert result.out.startswith("Usage: pyrun ")
+    assert all(len(line) <= 120 for line in result.out.splitlines())
+    command = next((command for command in cli.COMMANDS if command.name == words[0]), None)
+    for option in command.options if command else cli.GLOBAL:
+        assert option.key in result.out
+
+
+def test_the_version_is_what_engines_parse(pyrun: Pyrun) -> None:
+    first, second, *_ = pyrun("--version").out.splitlines()
+    assert re.fullmatch(r"pyrun version \d+\.\d+\.\d+", first)
+    assert second == "spec: 1.2.0"
+
+
+def test_every_command_is_in_both_tables() -> None:
+    assert {command.name for command in cli.COMMANDS} == set(cli._RUN)
+
+
+def test_spec_writes_what_run_reads_and_overwrites_nothing(pyrun: Pyrun, bundle: Path) -> None:
+    before = (bundle / "config.json").read_bytes()
+    refused = pyrun("spec", "--bundle", str(bundle))
+    assert refused.status == 1
+    assert "exists already" in refused.err
+    assert (bundle / "config.json").read_bytes() == before
+    planned = pyrun("run", "--bundle", str(bundle), "--dry-run", "x")
+    assert planned.status == 0
+    assert f"bind {bundle}/rootfs as the root" in planned.out
+
+
+def test_a_fault_in_config_json_is_said_by_its_path(pyrun: Pyrun, bundle: Path) -> None:
+    made = json.loads((bundle / "config.json").read_text())
+    made["mounts"][2]["options"] = 7
+    (bundle / "config.json").write_text(json.dumps(made))
+    result = pyrun("create", "--bundle", str(bundle), "x")
+    assert result == Result(1, "", "pyrun: mounts[2].options: must be an array of strings, not a number\n")
+
+
+def test_a_missing_rootfs_is_said_before_anything_is_made(pyrun: Pyrun, bundle: Path, root: Path) -> None:
+    (bundle / "rootfs").rmdir()
+    result = pyrun("run", "--bundle", str(bundle), "x")
+    assert result.status == 1
+    assert result.err.startswith(f"pyrun: root.path: {bundle}/rootfs: no such directory\nhint: ")
+    assert not root.exists()
+
+
+def test_a_dry_run_prints_every_step_and_makes_nothing(pyrun: Pyrun, root: Path) -> None:
+    result = pyrun("launch", "-m", "64m", "--cpus", "1", "--name", "x", "--dry-run", "--", "sh", "-c", "true")
+    assert (result.status, result.err) == (0, "")
+    lines = result.out.splitlines()
+    assert lines[0] == f"container x of {root}/x"
+    assert "make cgroup /pyrun/x" in lines
+    assert "execute sh -c true" in lines
+    assert not root.exists()
+
+
+def test_a_dry_run_starts_no_daemon(pyrun: Pyrun, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    mount = tmp_path / "lxcfs"
+    assert cli.main(["--lxcfs", "--lxcfs-mount", str(mount), "launch", "--dry-run", "true"]) == 125
+    assert f"no lxcfs-py serves at {mount}" in capsys.readouterr().err
+    assert not mount.exists()
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_errors_go_to_the_log_in_the_form_that_engines_read(pyrun: Pyrun, tmp_path: Path, form: str) -> None:
+    log = tmp_path / "log"
+    pyrun("--log", str(log), "--log-format", form, "state", "x")
+    pyrun("--log", str(log), "--log-format", form, "state", "y")
+    lines = log.read_text().splitlines()
+    assert len(lines) == 2
+    if form == "json":
+        entry = json.loads(lines[0])
+        assert (entry["level"], entry["msg"]) == ("error", "container does not exist: x")
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", entry["time"])
+    else:
+        assert 'level=error msg="container does not exist: x"' in lines[0]
+
+
+def test_a_log_that_cannot_be_written_hides_no_error(pyrun: Pyrun, tmp_path: Path) -> None:
+    result = pyrun("--log", str(tmp_path / "no" / "log"), "state", "x")
+    assert result.status == 1
+    assert result.err.startswith("pyrun: container does not exist: x\n")
+
+
+@pytest.fixture
+def recorded(root: Path) -> State:
+    """A record whose process is this one."""
+    found = process(os.getpid())
+    assert found is not None
+    state = State("c", "/b", "/r", "1.2.0", "2026-01-01T00:00:00Z", os.getpid(), found.start_time)
+    with Store(str(root)).reserve("c") as entry:
+        entry.save(state)
+    return state
+
+
+def test_state_and_list_tell_the_same(pyrun: Pyrun, recorded: State) -> None:
+    state = json.loads(pyrun("state", "c").out)
+    assert state == {
+        "ociVersion": "1.2.0",
+        "id": "c",
+        "pid": os.getpid(),
+        "status": "running",
+        "bundle": "/b",
+        "rootfs": "/r",
+        "created": "2026-01-01T00:00:00Z",
+    }
+    assert json.loads(pyrun("list", "--format", "json").out) == [state]
+    assert pyrun("list", "-q").out == "c\n"
+    head, row = pyrun("list").out.splitlines()
+    assert head.split() == ["ID", "PID", "STATUS", "BUNDLE", "CREATED"]
+    assert row.split() == ["c", str(os.getpid()), "running", "/b", "2026-01-01T00:00:00Z"]
+
+
+def test_no_containers_are_an_empty_list(pyrun: Pyrun) -> None:
+    assert pyrun("list", "-f", "json").out == "[]\n"
+    assert pyrun("list", "-q").out == ""
+
+
+def test_a_running_container_is_not_deleted(pyrun: Pyrun, recorded: State) -> None:
+    result = pyrun("delete", "c")
+    assert result.status == 1
+    assert "that is not stopped: running" in result.err
+
+
+def test_a_reader_that_goes_is_no_traceback(root: Path) -> None:
+    program = f"import sys; from pyrun import cli; sys.exit(cli.main(['--root', {str(root)!r}, '--help']))"
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run([sys.executable, "-c", program], stdout=writer, stderr=subprocess.PIPE, check=False)
+    os.close(writer)
+    assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("shell", completion.SHELLS)
+def test_a_completion_script_has_every_command_and_option(pyrun: Pyrun, shell: str) -> None:
+    script = pyrun("completion", shell).out
+    for command in cli.COMMANDS:
+        assert command.name in script
+        for option in command.options:
+            assert option.key.lstrip("-") in script
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("pyrun st", {"start", "state"}),
+        ("pyrun launch --cpu", {"--cpus", "--cpuset"}),
+        ("pyrun --lo", {"--log", "--log-format"}),
+    ],
+)
+def test_bash_completes(pyrun: Pyrun, line: str, offered: set[str]) -> None:
+    words = line.split()
+    program = (
+        f"{pyrun('completion', 'bash').out}\nCOMP_WORDS=({line}); COMP_CWORD={len(words) - 1}; _pyrun; "
+        'printf "%s\\n" "${COMPREPLY[@]}"'
+    )
+    done = subprocess.run(["bash", "-c", program], capture_output=True, text=True, check=True)
+    assert set(done.stdout.split()) == offered
+
+
+@pytest.mark.parametrize(("text", "kept"), [("0", "0"), ("1,0", "0-1"), ("0-1", "0-1"), ("3", "3")])
+def test_a_cpu_set_is_of_cpus_that_are_online(text: str, kept: str) -> None:
+    assert launching.cpus(text, (0, 1, 3)) == kept
+
+
+MOUNTS = b"""\
+20 1 8:1 / / rw - ext4 /dev/sda1 rw
+21 20 8:2 / /usr rw - ext4 /dev/sda2 rw
+22 20 8:3 / /home rw - xfs /dev/sda3 rw
+23 20 8:2 /part /srv/bind rw - ext4 /dev/sda2 rw
+24 20 0:30 /@var /var rw - btrfs /dev/sda4 rw
+25 20 0:5 / /proc rw - proc proc rw
+26 20 0:6 / /tmp rw - tmpfs tmpfs rw
+27 20 8:4 / /var/lib/docker rw - ext4 /dev/sda5 rw
+28 20 8:5 / /etc/hosts rw - ext4 /dev/sda6 rw
+29 20 0:40 / /mnt/nfs rw - nfs4 server:/x rw
+30 20 8:6 / /run/media rw - ext4 /dev/sda7 rw
+"""
+
+
+def test_the_tree_is_the_disk_file_systems_that_belong_to_it(tmp_path: Path) -> None:
+    for name in ("usr", "home", "srv/bind", "var/lib/docker", "etc", "mnt/nfs", "run/media", "proc/self"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "etc/hosts").touch()
+    (tmp_path / "proc/self/mountinfo").write_bytes(MOUNTS)
+    assert facts.nested(Host(str(tmp_path)), "/") == ("home", "usr", "var")
+
+
+def test_nothing_serves_where_nothing_is_mounted(tmp_path: Path) -> None:
+    assert lxcfs.serving(str(tmp_path)) is None
+    assert lxcfs.serving(str(tmp_path / "missing")) is None
+
+
+HEAVY = {
+    "argparse",
+    "asyncio",
+    "logging",
+    "pyroute2",
+    "psutil",
+    "prometheus_client",
+    "socket",
+    "subprocess",
+    "traceback",
+}
+
+
+@pytest.mark.parametrize("words", [["state", "x"], ["delete", "--force", "x"], ["kill", "x"]])
+def test_what_engines_call_most_imports_little(root: Path, words: list[str]) -> None:
+    program = (
+        f"import sys; before = set(sys.modules); from pyrun import cli; cli.main({['--root', str(root), *words]!r}); "
+        "print(*(set(sys.modules) - before))"
+    )
+    done = subprocess.run([sys.executable, "-S", "-E", "-c", f"import sys; sys.path[:] = {sys.path!r}; {program}"],
+                          capture_output=True, text=True, check=True)  # fmt: skip
+    loaded = set(done.stdout.split())
+    assert not loaded & HEAVY
+    assert "pyrun.planning" not in loaded

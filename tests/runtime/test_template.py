@@ -1,0 +1,71 @@
+"""The configurations that pyrun writes: `runc spec`'s content, and what launch's options become."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from pyrun import config, template
+from pyrun.spec import Cpu, Memory
+
+RUNC = {
+    "capabilities": ["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"],
+    "rlimits": [{"type": "RLIMIT_NOFILE", "hard": 1024, "soft": 1024}],
+    "mounts": ["/proc", "/dev", "/dev/pts", "/dev/shm", "/dev/mqueue", "/sys", "/sys/fs/cgroup"],
+    "devices": [{"allow": False, "access": "rwm"}],
+    "namespaces": {"pid", "network", "ipc", "uts", "mount", "cgroup"},
+}
+"""What `runc spec` 1.1.5 prints on cgroup v2."""
+
+
+def launch(**options: Any) -> dict[str, Any]:
+    return template.launch(template.Launch("c1", ["true"], **options))
+
+
+def test_the_default_is_what_runc_prints() -> None:
+    made = template.default()
+    process, linux = made["process"], made["linux"]
+    assert all(process["capabilities"][name] == RUNC["capabilities"] for name in ("bounding", "effective", "permitted"))
+    assert process["rlimits"] == RUNC["rlimits"]
+    assert process["noNewPrivileges"] is True
+    assert process["args"] == ["sh"]
+    assert made["root"] == {"path": "rootfs", "readonly": True}
+    assert [mount["destination"] for mount in made["mounts"]] == RUNC["mounts"]
+    assert {namespace["type"] for namespace in linux["namespaces"]} == RUNC["namespaces"]
+    assert linux["resources"]["devices"] == RUNC["devices"]
+    assert "/proc/kcore" in linux["maskedPaths"]
+    assert "/proc/sysrq-trigger" in linux["readonlyPaths"]
+
+
+@pytest.mark.parametrize("made", [template.default(), launch(), launch(rootfs="/x", time_namespace=False)])
+def test_what_we_write_we_read(made: dict[str, Any]) -> None:
+    assert config.load(json.dumps(made).encode()).oci_version == template.OCI_VERSION
+
+
+def test_limits_become_resources() -> None:
+    made = launch(memory=1 << 28, memory_swap=1 << 29, quota=50_000, cpuset="0", pids=9)
+    resources = config.load(json.dumps(made).encode()).linux.resources
+    assert resources.memory == Memory(limit=1 << 28, swap=1 << 29)
+    assert resources.cpu == Cpu(quota=50_000, period=100_000, cpus="0")
+    assert resources.pids_limit == 9
+
+
+def test_without_limits_there_are_none() -> None:
+    assert launch()["linux"]["resources"] == template.default()["linux"]["resources"]
+
+
+def test_the_hosts_root_is_under_a_layer_that_is_thrown_away() -> None:
+    assert launch()["root"] == {"path": "/"}
+    assert launch()["annotations"]["pyrun.root"] == "throw-away"
+    assert launch(rootfs="/srv")["root"] == {"path": "/srv"}
+    assert "pyrun.root" not in launch(rootfs="/srv")["annotations"]
+
+
+def test_clocks_begin_at_zero_where_the_kernel_has_time_namespaces() -> None:
+    assert {"type": "time"} in launch()["linux"]["namespaces"]
+    assert launch()["annotations"]["pyrun.boot-clock"] == "zero"
+    old = launch(time_namespace=False)
+    assert {"type": "time"} not in old["linux"]["namespaces"]
+    assert "pyrun.boot-clock" not in old["annotations"]
