@@ -205,5 +205,6 @@ def _virtual_files(call: Call) -> Lxcfs:
         raise NotFound(f"no lxcfs-py serves at {mount}", f"lxcfs-py serve {mount}")
     if found is None:
         found = lxcfs.start(mount, os.path.abspath(call.general.get("--lxcfs-run-dir") or lxcfs.RUN_DIR))
-        print(f"pyrun: started lxcfs-py at {mount}", file=sys.stderr)
-    return found
+        if found is not None:
+            print(f"pyrun: started lxcfs-py at {mount}", file=sys.stderr)
+    return found or _virtual_files(call)

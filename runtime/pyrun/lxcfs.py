@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
+from typing import IO
 
 from lxcfs_py.errors import Error
 from pyrun.planning import Lxcfs
@@ -40,30 +41,50 @@ def _files(mount: str, path: str) -> list[str]:
     return found
 
 
-def start(mount: str, run_dir: str) -> Lxcfs:
-    """Start a daemon and wait until it serves. Error with its own words if it does not."""
+def start(mount: str, run_dir: str) -> Lxcfs | None:
+    """Start a daemon and wait until it serves; None if another call of pyrun has just done so.
+
+    Error with the daemon's own words if it does not serve.
+    """
+    import fcntl
+
+    os.makedirs(run_dir, mode=0o700, exist_ok=True)
+    lock = os.open(os.path.join(run_dir, "start.lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if serving(mount) is not None:
+            return None
+        with open(os.path.join(run_dir, "serve.log"), "ab+") as log:
+            before = log.seek(0, os.SEEK_END)
+            _start([*_command(), "serve", mount, "--run-dir", run_dir], log)
+            found = serving(mount)
+            if found is None:
+                log.seek(before)
+                said = _last_words(log.read()) or "it ended without a word"
+                raise Error(f"cannot start lxcfs-py at {mount}: {said}", f"lxcfs-py serve {mount}")
+            return found
+    finally:
+        os.close(lock)
+
+
+def _start(command: list[str], log: IO[bytes]) -> None:
+    """Run the daemon until it is ready or has ended."""
     import subprocess
 
-    os.makedirs(run_dir, mode=0o755, exist_ok=True)
-    os.makedirs(mount, mode=0o755, exist_ok=True)
-    log = os.path.join(run_dir, "serve.log")
-    name = f"\0pyrun-{os.getpid()}-{os.urandom(8).hex()}"
-    with _Ready(name) as ready, open(log, "wb") as output:
+    name = f"pyrun-{os.getpid()}-{os.urandom(8).hex()}"
+    with _Ready(f"\0{name}") as ready:
         daemon = subprocess.Popen(
-            [*_command(), "serve", mount, "--run-dir", run_dir],
+            command,
             stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
+            stdout=log,
+            stderr=log,
             cwd="/",
-            env=os.environ | {"NOTIFY_SOCKET": f"@{name[1:]}"},
+            env=os.environ | {"NOTIFY_SOCKET": f"@{name}"},
             start_new_session=True,
         )
-        ended = ready.wait(daemon.pid)
-    found = serving(mount)
-    if found is None:
-        raise Error(f"cannot start lxcfs-py at {mount}: {_last_words(log, ended)}", f"lxcfs-py serve {mount}")
-    daemon.returncode = 0  # nobody waits for it: it outlives us
-    return found
+        ready.wait(daemon.pid)
+        daemon.poll()
+        daemon.returncode = daemon.returncode or 0  # nobody waits for it: it outlives us
 
 
 def _command() -> list[str]:
@@ -93,8 +114,8 @@ class _Ready:
     def __exit__(self, *_: object) -> None:
         self._socket.close()
 
-    def wait(self, pid: int) -> bool:
-        """Until the daemon is ready (False) or has ended (True); Error after a while."""
+    def wait(self, pid: int) -> None:
+        """Until the daemon is ready or has ended; Error after a while."""
         import select
         import time
 
@@ -108,17 +129,16 @@ class _Ready:
                 ready = {descriptor for descriptor, _ in poll.poll(left * 1000)}
                 if self._socket.fileno() in ready:
                     if b"READY=1" in self._socket.recv(4096).split(b"\n"):
-                        return False
+                        return
                 elif process in ready:
-                    return True
+                    return
         finally:
             os.close(process)
         raise Error(f"lxcfs-py was started and is not ready after {_LONGEST_START:.0f} s (process {pid})")
 
 
-def _last_words(log: str, ended: bool) -> str:
-    with open(log, errors="replace") as file:
-        lines = [line.strip() for line in file if line.strip() and not line.startswith("hint:")]
-    if lines:
-        return lines[-1].removeprefix("lxcfs-py: ")
-    return "it ended without a word" if ended else "it says that it is ready and does not serve"
+def _last_words(text: bytes) -> str:
+    """The last error that a daemon printed."""
+    lines = [line.strip() for line in text.decode(errors="replace").splitlines()]
+    said = [line for line in lines if line and not line.startswith("hint:")]
+    return said[-1].removeprefix("lxcfs-py: ") if said else ""

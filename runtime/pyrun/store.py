@@ -170,7 +170,11 @@ class Store:
         A reservation whose maker was killed before it recorded anything is taken over.
         """
         check_id(container_id)
-        os.makedirs(self.root, mode=0o700, exist_ok=True)
+        try:
+            os.makedirs(self.root, mode=0o700, exist_ok=True)
+        except OSError as error:
+            error.add_note("while making the directory that containers are recorded in")
+            raise
         entry = Entry(self.root, container_id)
         with _Locked(os.path.join(self.root, ".lock")):
             try:
