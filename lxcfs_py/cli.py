@@ -112,7 +112,7 @@ def _serve(options: argparse.Namespace) -> None:
     if options.transport == "fusepy":
         supervisor.serve_through_libfuse(config, _filesystem, Host())
     else:
-        supervisor.Supervisor(config, _filesystem).serve()
+        supervisor.Supervisor(config, _filesystem, Host()).serve()
 
 
 def _status(options: argparse.Namespace) -> None:

@@ -49,8 +49,10 @@ def exclusive(host: Host, config: Config) -> Iterator[None]:
         made = _take(host, config)
         rundir.clear(config.run_dir)
         rundir.make(config.run_dir)
-        yield
-        rundir.clear(config.run_dir)
+        try:
+            yield
+        finally:
+            rundir.clear(config.run_dir)
     finally:
         if made:
             with suppress(OSError):

@@ -4,8 +4,8 @@ The mount lives as long as any process holds its descriptor, so it survives each
 killed the workers serve on; nobody restarts them then, but the next `serve` with the same run directory finds them by
 state.json, ends them and takes over with a fresh mount. Unmounting by hand ends them too.
 
-A worker that is at one request for longer than STUCK is killed: its successor tries the request once more, and the
-third gives it up with EIO. Follows sd_notify(3) and fuse(4).
+A worker that is at one request for longer than `patience` is killed: its successors try the request again a few
+times before it is given up with EIO. Follows sd_notify(3) and fuse(4).
 """
 
 from __future__ import annotations
@@ -37,13 +37,11 @@ from lxcfs_py.worker import Worker
 
 _log = logging.getLogger(__name__)
 
-STUCK = 10.0
-"""Seconds."""
-_LOOK = 5.0
-"""Seconds from one look at the workers to the next."""
+_START = 10.0
+"""Seconds that workers have to answer the first request."""
 _QUICK = 1.0
 """Seconds: a process that lived for less died quickly, and after three of those in a row its successor waits."""
-_LONGEST_DELAY = 5.0
+_LONGEST_DELAY = 1.0
 _GRACE = 0.5
 """Seconds that workers have to see that the mount is gone."""
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
@@ -74,7 +72,9 @@ class Supervisor:
 
     config: Config
     make_tree: MakeTree
-    host: Host = field(default_factory=Host)
+    host: Host
+    patience: float = 10.0
+    """Seconds that a worker may be at one request; also how often we look."""
     _children: list[_Child] = field(default_factory=list)
     _connection: int = -1
     _mounted: int = 0
@@ -109,7 +109,7 @@ class Supervisor:
         for child in self._children:
             self._fork(child)
         self._say_who()
-        if mountpoint.health(config.mount, STUCK) is not Health.SERVING:
+        if mountpoint.health(config.mount, _START) is not Health.SERVING:
             raise Error(f"{config.mount}: does not answer")
         service.notify("READY=1", f"STATUS=serving {config.mount}")
         _log.info("event=serving mount=%s run_dir=%s workers=%d", config.mount, config.run_dir, config.workers)
@@ -130,7 +130,7 @@ class Supervisor:
 
     def _until_next(self) -> float:
         now = time.monotonic()
-        return max(0.0, min([_LOOK, *(child.started - now for child in self._children if not child.pid)]))
+        return max(0.0, min([self.patience, *(child.started - now for child in self._children if not child.pid)]))
 
     def _reap(self) -> None:
         with suppress(ChildProcessError):
@@ -173,13 +173,14 @@ class Supervisor:
             unique = child.slot.unique()
             if unique != child.at or not unique:
                 child.at, child.since = unique, now
-            elif now - child.since >= STUCK:
+            elif now - child.since >= self.patience:
                 _log.error("event=stuck process=%s pid=%d seconds=%.0f", child.name, child.pid, now - child.since)
                 child.since = now
                 os.kill(child.pid, signal.SIGKILL)
 
     def _fork(self, child: _Child) -> None:
         child.started = time.monotonic()
+        child.at = 0
         child.pid = os.fork()
         if child.pid == 0:
             _be_child(child.run)
@@ -232,6 +233,7 @@ class Supervisor:
 
 def serve_through_libfuse(config: Config, make_tree: MakeTree, host: Host) -> None:
     """The same tree by the other transport: this process serves, the only other one is the sampler."""
+    device.require()
     from lxcfs_py.fuse import fusepy  # needs libfuse.so.2
 
     with instance.exclusive(host, config):

@@ -1,9 +1,9 @@
 """The loop that serves: read a request into the slot, decode, answer, clear the slot.
 
 A worker keeps nothing that matters. What it was killed at lies in its slot, and the next worker of that slot answers it
-first; the texts of open files and the inode numbers are in the run directory. A request that its replay died of too is
-answered EIO. No request ends a worker: whatever an answer raises becomes an errno, and what nobody expected is logged
-once of each kind.
+first; the texts of open files and the inode numbers are in the run directory. A request whose replays kill workers too
+is answered EIO. No request ends a worker: whatever an answer raises becomes an errno, and what nobody expected is
+logged once of each kind.
 
 The kernel wakes whichever worker has waited longest, so two idle workers would take turns, and every turn costs a
 switch between processes: 10 of 50 microseconds for a file that is read on the same CPU. So the workers have an order,
@@ -83,7 +83,6 @@ class Worker:
         self._texts = texts
         self._counters = counters
         self._mounted = mounted
-        self._replaying = False
         self._logged: set[str] = set()
         self._answers: list[Callable[[Request], bytes | None]] = [_no_such_call] * NUMBERED
         for opcode in _REFUSED:
@@ -118,18 +117,17 @@ class Worker:
                 time.sleep(_STEP_BACK)
 
     def _finish(self) -> None:
-        """Answer what the slot holds, or give up on it with EIO the second time."""
+        """Answer what the slot holds, unless that was done; give up on it with EIO when it has killed too many."""
         slot = self._slot
-        if slot.begin_replay():
-            self._counters.add("replayed")
-            self._replaying = True
-            self._serve(slot.length())
-            self._replaying = False
-        else:
-            self._counters.add("given up")
-            _log.error("event=request-given-up cause='a second worker died of it'")
-            if not _has_no_reply(slot.buffer):
-                self._channel.answer(protocol.error(slot.unique(), errno.EIO))
+        unique = slot.unique()
+        if self._channel.is_awaited(protocol.awaited(unique)):
+            if slot.begin_replay():
+                self._counters.add("replayed")
+                self._serve(slot.length())
+            else:
+                self._counters.add("given up")
+                _log.error("event=request-given-up cause='each worker dies of it'")
+                self._channel.answer(protocol.error(unique, errno.EIO))
         slot.clear()
 
     def _serve(self, length: int) -> None:
@@ -197,20 +195,16 @@ class Worker:
         assert isinstance(argument, Read)
         handle, offset, size = argument
         if offset == 0:
-            again = self._replaying
-            text = texts.kept(handle, unique) if again else None
-            if text is None:
-                text = self._tree.text(self._nodes.path(request.node), request.pid)
-                if len(text) < size:
-                    texts.whole(handle, unique, text, again=again)
-                    return protocol.data(unique, text)
-                texts.keep(handle, unique, text)
+            text = self._tree.text(self._nodes.path(request.node), request.pid)
+            if len(text) < size:
+                texts.whole(handle, text)
+                return protocol.data(unique, text)
+            texts.keep(handle, text)
             return protocol.data(unique, text[:size])
         if texts.ends(handle, offset):
             return protocol.data(unique, b"")
-        text = texts.kept(handle)
-        if text is None:
-            text = self._tree.text(self._nodes.path(request.node), request.pid)
+        kept = texts.kept(handle)
+        text = self._tree.text(self._nodes.path(request.node), request.pid) if kept is None else kept
         return protocol.data(unique, text[offset : offset + size])
 
     def _release(self, request: Request) -> bytes:
@@ -239,10 +233,6 @@ class Worker:
                 except OSError:
                     continue  # gone since
                 yield Dirent(number, number + _BEYOND_LISTING, name, mode)
-
-
-def _has_no_reply(buffer: memoryview) -> bool:
-    return protocol.opcode_of(buffer) in (Opcode.FORGET, Opcode.BATCH_FORGET)
 
 
 def _forget(request: Request) -> None:

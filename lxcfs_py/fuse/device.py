@@ -26,12 +26,17 @@ _ANSWERED = (errno.ENOENT, *_GONE)
 """Nobody waits for this reply: it went out before, or the caller was told that the mount is gone."""
 
 
+def require(device: str = DEVICE) -> None:
+    """Unsupported where the machine has no FUSE."""
+    if not os.path.exists(device):
+        raise Unsupported(f"{device}: no such device", "modprobe fuse, or give the container this device")
+
+
 def connect(device: str = DEVICE) -> int:
     """A new connection without a mount; Unsupported where the machine has no FUSE."""
+    require(device)
     try:
         return os.open(device, os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
-        raise Unsupported(f"{device}: no such device", "modprobe fuse, or give the container this device") from None
     except PermissionError:
         raise Unsupported(f"{device}: not permitted", "run as root, and allow device 10:229 (rwm)") from None
 
@@ -87,3 +92,13 @@ class Channel:
         except OSError as error:
             if error.errno not in _ANSWERED:
                 raise
+
+    def is_awaited(self, question: bytes) -> bool:
+        """Whether the request that `protocol.awaited` asks about has no reply yet."""
+        try:
+            os.write(self._connection, question)
+        except OSError as error:
+            if error.errno in _ANSWERED:
+                return False
+            raise
+        return True

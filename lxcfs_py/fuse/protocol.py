@@ -6,6 +6,7 @@ What to answer is `worker`'s business, how the bytes travel is `device`'s. `deco
 
 from __future__ import annotations
 
+import errno
 import struct
 from collections.abc import Callable, Iterable
 from enum import IntEnum
@@ -129,7 +130,6 @@ class Request(NamedTuple):
 _IN = Struct("=IIQQIIII")
 HEADER_SIZE = _IN.size
 _UNIQUE = Struct("=8xQ")
-_OPCODE = Struct("=4xI")
 _INIT = Struct("=IIII")
 _OPEN = Struct("=II")
 _READ = Struct("=QQI")
@@ -207,11 +207,6 @@ def decode(buffer: memoryview, length: int) -> Request:
     return _new(Request, (opcode, unique, node, uid, gid, pid, None if argument is None else argument(buffer, size)))
 
 
-def opcode_of(buffer: memoryview) -> int:
-    """What a request in the slot is, without a look at its argument."""
-    return int(_OPCODE.unpack_from(buffer)[0])
-
-
 def unique_of(buffer: memoryview) -> int:
     """The number that a reply must name, of a request that `decode` refused; 0 where there is none."""
     return _UNIQUE.unpack_from(buffer)[0] if len(buffer) >= _UNIQUE.size else 0
@@ -220,6 +215,18 @@ def unique_of(buffer: memoryview) -> int:
 def error(unique: int, number: int) -> bytes:
     """The reply of an errno; number 0 is success without data."""
     return _OUT.pack(_OUT.size, -number, unique)
+
+
+_INTERRUPT_BIT = 1
+
+
+def awaited(unique: int) -> bytes:
+    """What the kernel takes while request `unique` has no reply yet, and refuses with ENOENT from then on.
+
+    It is the reply to an INTERRUPT of that request, which says that we do not know that call: the kernel looks for the
+    request first, and then only notes not to send any INTERRUPT.
+    """
+    return error(unique | _INTERRUPT_BIT, errno.ENOSYS)
 
 
 def data(unique: int, body: bytes) -> bytes:

@@ -3,7 +3,7 @@
 
     lock state.json      who serves                               state
     slots/N              the request that worker N is at          slot
-    handles kept texts/  texts of open files                      texts
+    handles kept* texts/ texts of open files                      texts
     nodes                inode numbers of paths                   nodes
     counters/NAME        counts for `lxcfs-py status`             counters
     records/             opaque records by container              records
@@ -14,6 +14,7 @@ All but `lock` and `records` belong to one mount and are removed with it. What a
 from __future__ import annotations
 
 import contextlib
+import fnmatch
 import logging
 import os
 import shutil
@@ -67,6 +68,6 @@ def clear(path: str) -> None:
     """Remove what belongs to a mount that is no more."""
     for name in _FOLDERS:
         shutil.rmtree(f"{path}/{name}", ignore_errors=True)
-    for name in _FILES:
+    for name in (*_FILES, *fnmatch.filter(os.listdir(path), "kept.*")):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(f"{path}/{name}")

@@ -28,9 +28,9 @@ def map_words(path: str, count: int) -> memoryview:
     return memoryview(mapping)[: count * 8].cast("Q")
 
 
-def replace(path: str, *parts: bytes) -> None:
-    """Write a file whole: readers see the old text or the new one."""
-    making = f"{path}.{os.getpid()}"
+def replace(path: str, *parts: bytes, making: str | None = None) -> None:
+    """Write a file whole: readers see the old text or the new one. `making` is the name it has until then."""
+    making = making or f"{path}.making"
     descriptor = os.open(making, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
         try:

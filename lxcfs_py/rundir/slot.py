@@ -14,8 +14,9 @@ import struct
 from lxcfs_py.rundir.mapped import map_file
 
 _BUFFER = 64
-_REPLAYED = 0
-_TAKEN = 1
+_REPLAYED, _TIMES, _TAKEN = range(3)
+_REPLAYS = 3
+"""Who kills workers may hit a replay too, so one is not enough."""
 
 
 class Slot:
@@ -53,9 +54,9 @@ class Slot:
         self._head[0] = 0
 
     def begin_replay(self) -> bool:
-        """Whether the request in the slot may be tried: False if a replay of it was begun before."""
-        unique = self._head[1]
-        if self._words[_REPLAYED] == unique:
-            return False
-        self._words[_REPLAYED] = unique
-        return True
+        """Whether the request in the slot may be tried once more: False if workers died in too many replays of it."""
+        words, unique = self._words, self._head[1]
+        times = words[_TIMES] if words[_REPLAYED] == unique else 0
+        words[_TIMES] = times + 1
+        words[_REPLAYED] = unique
+        return times < _REPLAYS

@@ -4,10 +4,10 @@ A handle is the `unique` of its OPEN, so no two of a mount are alike. A read at 
 
 - if the text fits in that read, only its length is remembered, as one word of a mapped table: the read that follows
   comes to the end just there and needs no text;
-- else the text goes to a file named by the handle, headed by the `unique` of the READ that made it.
+- else the text goes to a file named by the handle.
 
-Each entry of the table has a second word: the length that a replay of the same READ gave after a crash. Whichever of
-the two answers the caller got, its end is known. A handle whose entry another one occupies has a file in any case.
+A handle whose entry another one occupies has a file in any case. All this happens before the reply, so a worker that is
+killed in between leaves a READ that is still to be answered, and its replay may do the same anew.
 
 What is kept is bounded. Past the bound nothing more is kept until files are closed: reads then still work, each
 renders anew, and only a text read in pieces may mix two moments.
@@ -16,17 +16,21 @@ renders anew, and only a text read in pieces may mix two moments.
 from __future__ import annotations
 
 import os
-import struct
 
 from lxcfs_py.rundir.mapped import map_words, replace
 
 MOST_WORKERS = 64
 _ENTRIES = 1 << 16
+_MASK = _ENTRIES - 1
+# An entry: the bits of the handle that the index does not tell, the length of the text, and two flags. The kernel
+# counts requests in steps of 2.
+_INDEX_BITS = 17
 _LENGTH_BITS = 24
-_USED, _FILE = 1, 2
-_UNIQUE = struct.Struct("=Q")
+_TAG_SHIFT = _LENGTH_BITS + 2
+_FILE, _USED = 2, 1
 _RECOUNT_EVERY = 256
 _WORD = (1 << 64) - 1
+_HALF = 1 << 63
 
 
 class Texts:
@@ -37,76 +41,64 @@ class Texts:
     ) -> None:
         self._files = f"{directory}/texts"
         os.makedirs(self._files, 0o700, exist_ok=True)
-        self._table = map_words(f"{directory}/handles", _ENTRIES * 2)
+        self._table = map_words(f"{directory}/handles", _ENTRIES)
         # By worker: files and bytes that it wrote less those that it removed, modulo 2 ** 64.
         self._counts = map_words(f"{directory}/kept", MOST_WORKERS * 2)
         self._mine = worker * 2
+        self._making = f"{directory}/kept.{worker}"
         self._most_files, self._most_bytes = most_files, most_bytes
         self._refused = 0
 
-    def whole(self, handle: int, unique: int, text: bytes, *, again: bool = False) -> None:
-        """A read at offset 0 is answered with all of `text`; `again` in a replay."""
-        index, tag = (handle & 0x1FFFE), handle >> 17 << 26
-        table = self._table
-        word = table[index]
-        length = len(text)
-        if (word and word >> 26 << 26 != tag) or length >> _LENGTH_BITS:
-            self._store(handle, unique, text)
+    def whole(self, handle: int, text: bytes) -> None:
+        """A read at offset 0 is to be answered with all of `text`."""
+        index, tag = (handle >> 1) & _MASK, handle >> _INDEX_BITS << _TAG_SHIFT
+        word, length = self._table[index], len(text)
+        if (word and word >> _TAG_SHIFT << _TAG_SHIFT != tag) or length >> _LENGTH_BITS:
+            self._store(handle, text)
             return
         if word & _FILE:
             self._remove(handle)
-        if again and word & _USED and not word & _FILE:
-            table[index + 1] = tag | length << 2 | _USED
-            return
-        if table[index + 1]:
-            table[index + 1] = 0
-        table[index] = tag | length << 2 | _USED
+        self._table[index] = tag | length << 2 | _USED
 
-    def keep(self, handle: int, unique: int, text: bytes) -> None:
-        """A read at offset 0 is answered with a first piece of `text`."""
-        kept = self._store(handle, unique, text)
-        index, tag = (handle & 0x1FFFE), handle >> 17 << 26
+    def keep(self, handle: int, text: bytes) -> None:
+        """A read at offset 0 is to be answered with a first piece of `text`."""
+        kept = self._store(handle, text)
+        index, tag = (handle >> 1) & _MASK, handle >> _INDEX_BITS << _TAG_SHIFT
         word = self._table[index]
-        if not word or word >> 26 << 26 == tag:
+        if not word or word >> _TAG_SHIFT << _TAG_SHIFT == tag:
             self._table[index] = tag | _FILE | _USED if kept else 0
 
     def ends(self, handle: int, offset: int) -> bool:
         """Whether the text that was given whole ended at this offset."""
-        index, end = (handle & 0x1FFFE), handle >> 17 << 26 | offset << 2 | _USED
-        table = self._table
-        return table[index] == end or table[index + 1] == end
+        end = handle >> _INDEX_BITS << _TAG_SHIFT | offset << 2 | _USED
+        return self._table[(handle >> 1) & _MASK] == end
 
-    def kept(self, handle: int, unique: int = 0) -> bytes | None:
-        """The text of which a piece was read, if it was kept and no earlier READ than `unique` made it."""
+    def kept(self, handle: int) -> bytes | None:
+        """The text of which a piece was read, if it was kept."""
         try:
             descriptor = os.open(f"{self._files}/{handle:x}", os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             return None
         try:
-            raw = os.pread(descriptor, os.fstat(descriptor).st_size, 0)
+            return os.pread(descriptor, os.fstat(descriptor).st_size, 0)
         finally:
             os.close(descriptor)
-        return raw[_UNIQUE.size :] if _UNIQUE.unpack_from(raw)[0] >= unique else None
 
     def release(self, handle: int) -> None:
         """The file is closed."""
-        index, tag = (handle & 0x1FFFE), handle >> 17 << 26
-        table = self._table
-        word = table[index]
-        if word and word >> 26 << 26 == tag:
-            if table[index + 1]:
-                table[index + 1] = 0
-            table[index] = 0
+        index = (handle >> 1) & _MASK
+        word = self._table[index]
+        if word and word >> _TAG_SHIFT == handle >> _INDEX_BITS:
+            self._table[index] = 0
             if not word & _FILE:
                 return
         self._remove(handle)
 
     def total(self) -> tuple[int, int]:
-        """Files and bytes that are kept."""
-        counts = self._counts
-        return sum(counts[0::2]) & _WORD, sum(counts[1::2]) & _WORD
+        """Files and bytes that are kept, but for what workers were killed between writing or removing and counting."""
+        return _signed(sum(self._counts[0::2])), _signed(sum(self._counts[1::2]))
 
-    def _store(self, handle: int, unique: int, text: bytes) -> bool:
+    def _store(self, handle: int, text: bytes) -> bool:
         path = f"{self._files}/{handle:x}"
         try:
             before = os.stat(path).st_size
@@ -115,14 +107,14 @@ class Texts:
             if self._full():
                 return False
         try:
-            replace(path, _UNIQUE.pack(unique), text)
+            replace(path, text, making=self._making)
         except OSError:  # the tmpfs is full
             self._remove(handle)
             return False
         if before is None:
-            self._add(1, len(text) + _UNIQUE.size)
+            self._add(1, len(text))
         else:
-            self._add(0, len(text) + _UNIQUE.size - before)
+            self._add(0, len(text) - before)
         return True
 
     def _remove(self, handle: int) -> None:
@@ -153,3 +145,7 @@ class Texts:
         counts, mine = self._counts, self._mine
         counts[mine] = (counts[mine] + files) & _WORD
         counts[mine + 1] = (counts[mine + 1] + size) & _WORD
+
+
+def _signed(word: int) -> int:
+    return (word + _HALF & _WORD) - _HALF

@@ -98,7 +98,7 @@ def check_stamped(text: bytes) -> bytes:
     """The stamp of a text that one render made, whole; AssertionError for any other."""
     lines = text.splitlines()
     stamp, count = lines[0].split()
-    assert text.endswith(b"\n")
+    assert text.endswith(b"\n"), f"ends with {text[-40:]!r} after {len(text)}"
     assert len(lines) == int(count) + 1, "cut off or with something at its end"
     assert all(line.split()[0] == stamp for line in lines), "of several renders"
     return stamp
@@ -109,7 +109,7 @@ def main(mount: str, run_dir: str, transport: str = "device") -> None:
     config = Config(mountpoint.resolve(mount), run_dir)
     once = str(Path(run_dir).parent)
     if transport == "device":
-        Supervisor(config, lambda _: FakeTree(once)).serve()
+        Supervisor(config, lambda _: FakeTree(once), Host(), patience=0.5).serve()
     else:
         serve_through_libfuse(config, lambda _: FakeTree(once), Host())
 
