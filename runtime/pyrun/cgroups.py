@@ -179,7 +179,7 @@ def agrees(file: str, wanted: str, found: str) -> bool:
     words = wanted.split()
     if ":" in words[0]:  # of one block device, whose line is left out where it has no limit
         its_own = [line for line in lines if line[:1] == words[:1]]
-        return any(set(words) <= set(line) for line in its_own) if its_own else words[1].endswith(("max", "0"))
+        return any(set(words) <= set(line) for line in its_own) if its_own else words[1].split("=")[-1] in ("max", "0")
     return words in lines or (len(words) == 1 and words[0] in found.split())
 
 
