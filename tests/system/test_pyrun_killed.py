@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.pyrun_here import SECONDS, Pyrun, await_none_left, leftovers, new_id
+from tests.system.pyrun_here import SECONDS, Pyrun, await_none_left, bundle, leftovers, new_id
 
 pytestmark = pytest.mark.system
 
@@ -109,3 +109,18 @@ FREEZERS = (
     ("/sys/fs/cgroup/unified", "cgroup.freeze", "1"),
 )
 """Where a hierarchy may be, the file, what freezes."""
+
+
+def test_a_creator_killed_at_random_instants_leaves_nothing_that_delete_does_not_remove(
+    pyrun: Pyrun, tmp_path: Path
+) -> None:
+    directory = bundle(pyrun, tmp_path / "bundle", ["sleep", "600"])
+    instants = random.Random(3)
+    for _ in range(_KILLS // 2):
+        name = new_id()
+        command = pyrun.command("create", "--bundle", str(directory), name)
+        with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:
+            time.sleep(instants.uniform(0.05, _INSTANTS))
+            process.kill()
+        pyrun.must("delete", "--force", name)
+        assert leftovers(pyrun.root) == []
