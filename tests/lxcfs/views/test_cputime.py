@@ -69,6 +69,12 @@ def test_throttled_time_is_steal_as_far_as_it_fits() -> None:
     assert clamped[0] == CpuClock(user=HALF, steal=HALF, idle=10 * SECOND)
 
 
+def test_throttled_time_counts_once() -> None:
+    steps = ((10, 5), (20, 5), (30, None), (40, 5), (50, 2))
+    shown = history(*(at(second, user(0), quota=ONE, throttled=t and t * SECOND) for second, t in steps))
+    assert [clocks[0].steal for clocks in shown] == [5 * SECOND] * 5
+
+
 def test_what_does_not_fit_follows_when_there_is_room() -> None:
     shown = history(*(at(second, user(used), quota=ONE) for second, used in ((10, 0), (10.1, 0.2), (10.3, 0.2))))
     assert [(clocks[0].user, clocks[0].idle) for clocks in shown[1:]] == [
@@ -115,6 +121,11 @@ def test_time_unknown_is_not_idle() -> None:
 def test_an_unknown_age_counts_from_the_first_look_by_the_hosts_clock() -> None:
     first, second = history(*(replace(at(second, user(0), quota=ONE), age=None) for second in (100, 101)))
     assert (first[0], second[0]) == (CpuClock(), CpuClock(idle=SECOND))
+
+
+def test_a_hosts_clock_set_back_adds_no_time() -> None:
+    first, second = history(*(replace(at(second, user(0), quota=ONE), age=None) for second in (100, 99)))
+    assert first == second == {0: CpuClock()}
 
 
 def test_an_age_set_back_goes_on_by_the_hosts_clock() -> None:

@@ -105,6 +105,10 @@ def test_each_line_has_its_value() -> None:
         ({"memory": Memory(300 * MB, 256 * MB, {})}, {"MemTotal": 256 * KB, "MemFree": 0, "MemAvailable": 0}),
         ({"memory": Memory(MB, 256 * MB, {"anon": 2 * MB})}, {"MemFree": 255 * KB, "AnonPages": KB}),
         ({"memory": Memory(MB, 256 * MB, {"active_file": 9 * MB})}, {"MemAvailable": 256 * KB}),
+        (
+            {"memory": Memory(9 * MB, 256 * MB, {"active_file": 9 * MB, "slab_reclaimable": MB})},
+            {"MemAvailable": 256 * KB},
+        ),
         ({"memory": Memory(9 * MB, 256 * MB, {"file": MB, "shmem": 2 * MB})}, {"Cached": KB, "Shmem": KB}),
         ({"swap": None}, {"SwapTotal": 0, "SwapFree": 0, "CommitLimit": 128 * KB}),
         ({"swap": Swap(16 * MB, None)}, {"SwapTotal": 1024 * KB, "SwapFree": 1008 * KB}),
