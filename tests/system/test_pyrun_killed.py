@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import select
 import signal
 import subprocess
 import time
@@ -74,13 +75,15 @@ def test_what_launcher_and_monitor_leave_when_both_are_killed_is_deleted(pyrun: 
     name = new_id()
     with pyrun.running("--", "sh", "-c", "echo up; exec sleep 600", container_id=name) as process:
         pid = pyrun.state(name)["pid"]
+        descriptor = os.pidfd_open(pid)
         (monitor,) = children(process.pid)
         os.kill(process.pid, signal.SIGSTOP)
         os.kill(monitor, signal.SIGKILL)
         process.kill()
         process.wait()
-        while not ended(pid):
-            time.sleep(0.001)
+        ready, _, _ = select.select([descriptor], [], [], SECONDS)
+        os.close(descriptor)
+        assert ready, "the container goes on"
         assert pyrun.state(name)["status"] == "stopped"
         pyrun.must("delete", name)
         assert leftovers(pyrun.root) == []
