@@ -260,3 +260,11 @@ def test_processes_in_a_cgroup_of_that_name_are_not_ours_to_kill(pyrun: Pyrun, t
         process.communicate("go\n", timeout=SECONDS)
         assert process.returncode == 3
     assert leftovers(tmp_path / "other") == []
+
+
+def test_many_launches_at_a_time_do_not_disturb_each_other(pyrun: Pyrun) -> None:
+    """They share the cgroup that all lie in, which the last one out removes."""
+    for _ in range(3):
+        commands = [pyrun.command("launch", "--name", new_id(), "--", "sh", "-c", f"exit {n}") for n in range(12)]
+        processes = [subprocess.Popen(command, stdin=subprocess.DEVNULL) for command in commands]
+        assert [process.wait(SECONDS) for process in processes] == list(range(12))
