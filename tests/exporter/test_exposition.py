@@ -85,7 +85,7 @@ def source() -> Source:
 
 
 def in_thread(exposition: Exposition, form: Form, results: list[bytes]) -> threading.Thread:
-    thread = threading.Thread(target=lambda: results.append(exposition.text(form)))
+    thread = threading.Thread(target=lambda: results.append(exposition.text(form)), daemon=True)
     thread.start()
     return thread
 
@@ -110,7 +110,7 @@ def test_requests_one_after_the_other_collect_anew(source: Source) -> None:
 
 
 def test_requests_that_come_while_one_collects_share_its_result(source: Source) -> None:
-    exposition = Exposition(source, 10)
+    exposition = Exposition(source, 600)
     results: list[bytes] = []
     threads = [in_thread(exposition, Form(TEXT, False), results)]
     assert source.begun.acquire(timeout=10)
