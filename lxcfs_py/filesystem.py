@@ -16,7 +16,6 @@ import stat
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import NamedTuple, Protocol, TypeVar
 
 from lxcfs_py import records
@@ -147,14 +146,11 @@ class Filesystem:
         snapshot = container.cgroup.read(self._host, view.parts, machine)
         if not needs:
             return snapshot
-        snapshot = replace(
-            snapshot,
-            boot_offset=container.boot_offset,
-            age=_age(container, machine),
-            tasks=self._tasks(container, machine) if "tasks" in needs else None,
-            load=self._load(container, machine) if "load" in needs else None,
-        )
-        return replace(snapshot, clocks=self._clocks(container, snapshot)) if "clocks" in needs else snapshot
+        age = _age(container, machine)
+        tasks = self._tasks(container, machine) if "tasks" in needs else None
+        load = self._load(container, machine) if "load" in needs else None
+        clocks = self._clocks(container, _aged(snapshot, age)) if "clocks" in needs else None
+        return _aged(snapshot, age, container.boot_offset, tasks, load, clocks)
 
     def _passed(self, path: str, pid: int) -> bytes:
         text = self._host.read(path)
@@ -227,6 +223,33 @@ class Filesystem:
             return records.with_directory(directory, record), clocks
 
         return self._keeper.update(records.LEDGER, container.identity, advance)
+
+
+def _aged(
+    known: Snapshot,
+    age: int,
+    boot_offset: int = 0,
+    tasks: Tasks | None = None,
+    load: Load | None = None,
+    clocks: Mapping[int, CpuClock] | None = None,
+) -> Snapshot:
+    """What a cgroup said, and what it cannot say; a third of the cost of `dataclasses.replace`, in every read."""
+    return Snapshot(
+        known.machine,
+        known.path,
+        known.memory,
+        known.swap,
+        known.cpu,
+        known.io,
+        known.pids,
+        known.pressure,
+        known.hugetlb,
+        tasks,
+        age,
+        boot_offset,
+        load,
+        clocks,
+    )
 
 
 def _age(container: Container, machine: Machine) -> int:

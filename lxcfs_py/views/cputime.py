@@ -26,10 +26,11 @@ from lxcfs_py.cgroup.model import Cpu, CpuClock, CpuTime, Snapshot
 from lxcfs_py.views import cpus
 
 _HEAD = struct.Struct("<4sIBI9q")
-_ROW = struct.Struct("<IBB8Q")
-_MAGIC = b"cpu\x01"
+_ROW = struct.Struct("<10q")
+_MAGIC = b"cpu\x02"
 _MOST = (1 << 63) - 1
 _SECOND = 1_000_000
+_NOTHING = (0, 0, 0, 0, 0)
 _USED, _IDLE, _STEAL = 3, 3, 4
 """Columns of a row: user, nice and system come first."""
 
@@ -176,25 +177,17 @@ def _rebase(ledger: _Ledger, snapshot: Snapshot, cpu: Cpu) -> None:
 
 def _pack(ledger: _Ledger) -> bytes:
     per_cpu = ledger.per_cpu or {}
-    numbers = sorted({*ledger.rows, *per_cpu})
-    body = [
-        _ROW.pack(
-            number,
-            (number in ledger.rows) + 2 * (number in ledger.shown),
-            number in per_cpu,
-            *_bounded(ledger.rows.get(number, [0] * 5)),
-            *_bounded(per_cpu.get(number, [0] * _USED)),
-        )
-        for number in numbers
-    ]
-    fields = _bounded([ledger.age, ledger.boot, ledger.throttled, *ledger.total, *ledger.owed])
-    head = (ledger.per_cpu is not None, len(numbers), *fields)
-    rest = _HEAD.pack(_MAGIC, 0, *head)[8:] + b"".join(body)
-    return _MAGIC + struct.pack("<I", crc32(rest)) + rest
+    numbers = [ledger.age, ledger.boot, ledger.throttled, *ledger.total, *ledger.owed]
+    rows = sorted({*ledger.rows, *per_cpu})
+    for number in rows:
+        flags = (number in ledger.rows) + 2 * (number in ledger.shown) + 4 * (number in per_cpu)
+        numbers += (number, flags, *ledger.rows.get(number, _NOTHING), *per_cpu.get(number, _NOTHING[:_USED]))
+    body = struct.pack(f"<BI{len(numbers)}q", ledger.per_cpu is not None, len(rows), *_bounded(numbers))
+    return _MAGIC + struct.pack("<I", crc32(body)) + body
 
 
 def _bounded(numbers: Iterable[int]) -> list[int]:
-    return [min(number, _MOST) for number in numbers]
+    return [number if number < _MOST else _MOST for number in numbers]
 
 
 def _unpack(record: bytes | None) -> _Ledger | None:
@@ -205,11 +198,11 @@ def _unpack(record: bytes | None) -> _Ledger | None:
     if magic != _MAGIC or checksum != crc32(record[8:]) or len(record) != _HEAD.size + count * _ROW.size:
         return None
     ledger = _Ledger(age, boot, throttled, used[:_USED], used[_USED:], per_cpu={} if has_per_cpu else None)
-    for number, flags, known, *times in _ROW.iter_unpack(record[_HEAD.size :]):
+    for number, flags, *times in _ROW.iter_unpack(record[_HEAD.size :]):
         if flags & 1:
             ledger.rows[number] = times[:5]
         if flags & 2:
             ledger.shown.add(number)
-        if known and ledger.per_cpu is not None:
+        if flags & 4 and ledger.per_cpu is not None:
             ledger.per_cpu[number] = times[5:]
     return ledger
