@@ -20,7 +20,7 @@ from typing import NoReturn
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 import lxcfs_py
-from lxcfs_exporter import discovery
+from lxcfs_exporter import completion, discovery
 from lxcfs_exporter.collectors import COLLECTORS, Collector
 from lxcfs_exporter.discovery import Discovery, Rules
 from lxcfs_exporter.exposition import Exposition
@@ -58,6 +58,7 @@ def parser() -> argparse.ArgumentParser:
     made = _Parser(
         prog=PROGRAM,
         description="Serve the resources of every container of this host to Prometheus.",
+        epilog=f"`{PROGRAM} completion bash|zsh|fish` prints a shell's completion script.",
         allow_abbrev=False,
     )
     made.add_argument(
@@ -66,11 +67,11 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     made.add_argument(
         "--web.telemetry-path", dest="telemetry_path", metavar="PATH", type=_path, default="/metrics",
-        help="path of the metrics (default: %(default)s)",
+        help="path of the metrics (default: /metrics)",
     )  # fmt: skip
     made.add_argument(
         "--web.max-requests", dest="max_requests", metavar="N", type=_positive, default=40,
-        help="connections at once (default: %(default)s)",
+        help="connections at once (default: 40)",
     )  # fmt: skip
     made.add_argument(
         "--cgroup.include", dest="include", metavar="GLOB", action="append", default=[],
@@ -97,6 +98,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the exit status."""
     words = sys.argv[1:] if arguments is None else list(arguments)
     try:
+        if words[:1] == ["completion"]:
+            print(_completion(words[1:]), end="")
+            return 0
         options = parser().parse_args(words)
         logging.basicConfig(
             stream=sys.stderr,
@@ -111,6 +115,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{PROGRAM}: {first}", *rest, sep="\n", file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 1
     return 0
+
+
+def _completion(words: Sequence[str]) -> str:
+    if len(words) != 1 or words[0] not in completion.SHELLS:
+        raise UsageError("completion takes the name of a shell", f"one of {', '.join(completion.SHELLS)}")
+    options = [
+        completion.Option(
+            action.option_strings[-1],
+            None if action.nargs == 0 else str(action.metavar),
+            str(action.help).replace(argparse.SUPPRESS, "leave it out"),
+        )
+        for action in parser()._actions
+    ]
+    return completion.SHELLS[words[0]](PROGRAM, options)
 
 
 def _serve(options: argparse.Namespace) -> None:

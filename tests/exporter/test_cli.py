@@ -30,6 +30,8 @@ USAGE = [
     (["--cgroup.exclude", "x"], '"x" is not a pattern of cgroup paths'),
     (["--web.listen"], "--web.listen"),
     (["stray"], "stray"),
+    (["completion"], "completion"),
+    (["completion", "tcsh"], "completion"),
 ]
 
 
@@ -143,3 +145,30 @@ def test_the_sockets_file_is_removed_in_the_end(tmp_path: Path) -> None:
         process.terminate()
         assert process.wait(10) == 0
     assert not os.path.exists(path)
+
+
+COMPLETED = [
+    (["--web.l"], ["--web.listen-address"]),
+    (["--no-collector.me"], ["--no-collector.memory"]),
+    (["comp"], ["completion"]),
+    (["completion", ""], ["bash", "zsh", "fish"]),
+    (["--web.listen-address", ""], []),
+]
+
+
+@pytest.mark.parametrize(("words", "offered"), COMPLETED)
+def test_bash_completes_options_and_not_their_values(words: list[str], offered: list[str], tmp_path: Path) -> None:
+    script = tmp_path / "script"
+    script.write_text(run("completion", "bash").stdout)
+    code = f'. {script}; COMP_WORDS=(lxcfs-exporter "$@"); COMP_CWORD=$#; _lxcfs_exporter; echo "${{COMPREPLY[@]}}"'
+    done = subprocess.run(["bash", "-euc", code, "bash", *words], capture_output=True, text=True, check=False)
+    assert (done.stdout.split(), done.stderr) == (offered, "")
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_other_shells_are_offered_every_option(shell: str) -> None:
+    script = run("completion", shell).stdout
+    for row in COLLECTORS:
+        assert f"no-collector.{row.name}" in script
+    assert "%(" not in script
+    assert "SUPPRESS" not in script
