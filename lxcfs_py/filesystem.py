@@ -149,7 +149,11 @@ class Filesystem:
         age = _age(container, machine)
         tasks = self._tasks(container, machine) if "tasks" in needs else None
         load = self._load(container, machine) if "load" in needs else None
-        clocks = self._clocks(container, _aged(snapshot, age)) if "clocks" in needs else None
+        if "clocks" not in needs:
+            return _aged(snapshot, age, container.boot_offset, tasks, load)
+        clocks, processes = self._clocks(container, _aged(snapshot, age, tasks=tasks))
+        if tasks is not None:
+            tasks = Tasks(tasks.running, tasks.blocked, tasks.total, processes)
         return _aged(snapshot, age, container.boot_offset, tasks, load, clocks)
 
     def _passed(self, path: str, pid: int) -> bytes:
@@ -214,13 +218,17 @@ class Filesystem:
             self._keeper.wake()
         return load
 
-    def _clocks(self, container: Container, snapshot: Snapshot) -> Mapping[int, CpuClock]:
+    def _clocks(self, container: Container, snapshot: Snapshot) -> tuple[Mapping[int, CpuClock], int]:
+        """What does not go back from one read to the next: the CPUs' clocks and the last pid."""
         place = container.cgroup.place()
         directory = place[0] if place is not None else ""
+        last_pid = snapshot.tasks.last_pid if snapshot.tasks is not None else 0
 
-        def advance(old: bytes | None) -> tuple[bytes, Mapping[int, CpuClock]]:
-            record, clocks = cputime.advance(records.split(old)[1] if old is not None else None, snapshot)
-            return records.with_directory(directory, record), clocks
+        def advance(old: bytes | None) -> tuple[bytes, tuple[Mapping[int, CpuClock], int]]:
+            highest, ledger = records.unpack_ledger(old)
+            highest = max(highest, last_pid)
+            ledger, clocks = cputime.advance(ledger, snapshot)
+            return records.pack_ledger(directory, highest, ledger), (clocks, highest)
 
         return self._keeper.update(records.LEDGER, container.identity, advance)
 

@@ -16,6 +16,7 @@ LEDGER = "cputime"
 KINDS = (LOAD, LEDGER)
 
 _HEAD = struct.Struct("<H")
+_FORKED = struct.Struct("<I")
 _LOAD = struct.Struct("<HHh2xQQ3Q4I")
 _LAYOUT = 1
 
@@ -68,3 +69,16 @@ def unpack_load(record: bytes | None) -> LoadRecord | None:
     if layout != _LAYOUT or version not in (1, 2):
         return None
     return LoadRecord(directory, version, level, asked, sampled, Load(one, five, fifteen), Tasks(*counts))
+
+
+def pack_ledger(directory: str, processes: int, ledger: bytes) -> bytes:
+    """A CPU ledger, and the highest that /proc/stat has shown of `processes`, which must not fall either."""
+    return with_directory(directory, _FORKED.pack(processes) + ledger)
+
+
+def unpack_ledger(record: bytes | None) -> tuple[int, bytes | None]:
+    """`processes` and the ledger; (0, None) where there is none."""
+    body = split(record or b"")[1]
+    if len(body) < _FORKED.size:
+        return 0, None
+    return int(_FORKED.unpack_from(body)[0]), body[_FORKED.size :]

@@ -45,6 +45,14 @@ def test_no_bytes_raise(junk: bytes) -> None:
     records.split(junk)
 
 
+@given(directory=st.text(st.characters(exclude_categories=["Cs"]), max_size=300), processes=word, ledger=st.binary())
+def test_a_ledger_reads_back(directory: str, processes: int, ledger: bytes) -> None:
+    packed = records.pack_ledger(directory, processes, ledger)
+    assert records.unpack_ledger(packed) == (processes, ledger)
+    assert records.split(packed)[0] == directory
+
+
 def test_no_record_is_none() -> None:
     assert records.unpack_load(None) is None
     assert records.split(b"") == ("", b"")
+    assert records.unpack_ledger(None) == (0, None)

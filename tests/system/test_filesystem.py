@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import errno
+import os
+import signal
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
@@ -180,6 +183,23 @@ def test_a_load_average_is_sampled_from_its_first_read_on(served: Filesystem, ke
     assert keeper.wakes == 1
     ((kind, _),) = keeper.kept
     assert kind == records.LOAD
+
+
+def test_the_count_of_processes_does_not_fall_when_the_newest_ends(host: Host, keeper: Memory) -> None:
+    code = "import os\npid = os.fork()\nif pid == 0:\n    os.read(0, 1)\n    os._exit(0)"
+    callers = Callers(host, hierarchy.find(host))
+    shown = []
+    with cgroups.made(GROUP), cgroups.container(GROUP, code) as pid:
+        for _ in range(2):
+            served = Filesystem(host, callers, keeper)  # a new worker has counted no tasks yet
+            line = next(line for line in served.text("proc/stat", pid).splitlines() if line.startswith(b"processes"))
+            shown.append(line)
+            for child in map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()):
+                os.kill(child, signal.SIGKILL)
+                while Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
+                    os.sched_yield()
+    callers.close()
+    assert shown == [b"processes 2", b"processes 2"]
 
 
 def test_stat_and_uptime_of_a_container_agree(served: Filesystem, one_cpu: int) -> None:
