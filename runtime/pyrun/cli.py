@@ -117,6 +117,7 @@ Examples:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; its exit status."""
+    _fill_streams()
     words = sys.argv[1:] if argv is None else argv
     options = Parsed({}, ())
     try:
@@ -132,6 +133,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         error.add_note("which is a fault of pyrun itself, please report it with the output of --debug")
         return _failed(error, options)
+
+
+def _fill_streams() -> None:
+    """Open /dev/null where the caller closed a standard stream, or what is opened next would be the container's."""
+    while (descriptor := os.open("/dev/null", os.O_RDWR)) <= 2:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
 
 
 def _dispatch(options: Parsed, words: Sequence[str]) -> int:

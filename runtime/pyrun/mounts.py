@@ -6,8 +6,8 @@ What hides a file is the host's own /dev/null, copied before the host's tree is 
 (CVE-2025-31133); what is written to /proc is written through a descriptor of the host's procfs, checked to be it
 (CVE-2025-52881).
 
-New file systems and copies of mounts are detached until they are complete, then moved into place. Which steps there are
-and in what order is `plan`'s.
+What is mounted is `detached` until it is complete, then moved into place. Which steps there are and in what order is
+`plan`'s.
 """
 
 from __future__ import annotations
@@ -21,114 +21,12 @@ from contextlib import contextmanager
 
 from lxcfs_py import linux
 from lxcfs_py.errors import Error
-from pyrun import rootfs
+from pyrun import detached, rootfs
 from pyrun.plan import Bind, CgroupMount, Device, Mask, Mount, MountFlags, Overlay, ReadonlyPath, Symlink
 
-_ATTRIBUTES = {
-    linux.MS_RDONLY: linux.MOUNT_ATTR_RDONLY,
-    linux.MS_NOSUID: linux.MOUNT_ATTR_NOSUID,
-    linux.MS_NODEV: linux.MOUNT_ATTR_NODEV,
-    linux.MS_NOEXEC: linux.MOUNT_ATTR_NOEXEC,
-    linux.MS_NODIRATIME: linux.MOUNT_ATTR_NODIRATIME,
-    linux.MS_NOSYMFOLLOW: linux.MOUNT_ATTR_NOSYMFOLLOW,
-    linux.MS_NOATIME: linux.MOUNT_ATTR_NOATIME,
-    linux.MS_STRICTATIME: linux.MOUNT_ATTR_STRICTATIME,
-}
-"""Flags of mount(2) that belong to a mount."""
-_ATIME = linux.MS_NOATIME | linux.MS_STRICTATIME | linux.MS_RELATIME
-_PROPAGATION = linux.MS_SHARED | linux.MS_PRIVATE | linux.MS_SLAVE | linux.MS_UNBINDABLE
-_SUPERBLOCK = {
-    linux.MS_SYNCHRONOUS: "sync",
-    linux.MS_DIRSYNC: "dirsync",
-    linux.MS_MANDLOCK: "mand",
-    linux.MS_LAZYTIME: "lazytime",
-}
-"""Flags of mount(2) that belong to a file system."""
 _NO_LINKS = frozenset(("proc", "sysfs"))
 _NULL = os.makedev(1, 3)
-_CLONE = linux.OPEN_TREE_CLONE | linux.OPEN_TREE_CLOEXEC
 _HERE = linux.AT_EMPTY_PATH
-_ONTO = linux.MOVE_MOUNT_F_EMPTY_PATH | linux.MOVE_MOUNT_T_EMPTY_PATH
-
-
-# Mounts that are in no tree yet -------------------------------------------------------------------------------------
-
-
-def file_system(fstype: str, source: str, flags: MountFlags) -> int:
-    """A new file system, mounted nowhere."""
-    context = linux.fsopen(fstype, linux.FSOPEN_CLOEXEC)
-    try:
-        if source:
-            linux.fsconfig(context, linux.FSCONFIG_SET_STRING, "source", source)
-        if flags.flags & linux.MS_RDONLY and source.startswith("/"):
-            linux.fsconfig(context, linux.FSCONFIG_SET_FLAG, "ro")
-        for flag, name in _SUPERBLOCK.items():
-            if flags.flags & flag:
-                linux.fsconfig(context, linux.FSCONFIG_SET_FLAG, name)
-        for option in filter(None, flags.data.split(",")):
-            key, equals, value = option.partition("=")
-            if equals:
-                linux.fsconfig(context, linux.FSCONFIG_SET_STRING, key, value)
-            else:
-                linux.fsconfig(context, linux.FSCONFIG_SET_FLAG, key)
-        linux.fsconfig(context, linux.FSCONFIG_CMD_CREATE)
-        return linux.fsmount(context, linux.FSMOUNT_CLOEXEC, _attributes(flags.flags))
-    except OSError as error:
-        error.filename = None
-        for line in _kernel_says(context):
-            error.add_note(line)
-        raise
-    finally:
-        os.close(context)
-
-
-def _kernel_says(context: int) -> Iterator[str]:
-    """What the file system has to say about its options: lines `e text` of the context's log."""
-    try:
-        while line := os.read(context, 4096):
-            yield line.decode(errors="replace").strip()[2:]
-    except OSError:
-        return
-
-
-def _attributes(flags: int) -> int:
-    return sum(attribute for flag, attribute in _ATTRIBUTES.items() if flags & flag)
-
-
-def copy(directory: int, path: str, *, recursive: bool = False) -> int:
-    """The mount at a path again, in no tree."""
-    flags = _CLONE | (linux.AT_RECURSIVE if recursive else 0) | (_HERE if not path else 0)
-    return linux.open_tree(directory, path, flags)
-
-
-def put(mount: int, target: int) -> None:
-    """Move a mount that is in no tree onto `target`, both by descriptor; it shadows what is there."""
-    linux.move_mount(mount, "", target, "", _ONTO)
-
-
-def set_attributes(mount: int, flags: MountFlags) -> None:
-    """What a bind mount is given beyond what it inherits."""
-    clear = _attributes(flags.cleared & ~_ATIME)
-    if (flags.flags | flags.cleared) & _ATIME:
-        clear |= linux.MOUNT_ATTR__ATIME
-    changes = _attributes(flags.flags)
-    if changes or clear:
-        linux.mount_setattr(mount, "", _HERE, attr_set=changes, attr_clr=clear)
-    if flags.recursive_set or flags.recursive_clear:
-        clear = flags.recursive_clear
-        if (flags.recursive_set | clear) & linux.MOUNT_ATTR__ATIME:
-            clear |= linux.MOUNT_ATTR__ATIME
-        linux.mount_setattr(mount, "", _HERE | linux.AT_RECURSIVE, attr_set=flags.recursive_set, attr_clr=clear)
-
-
-def propagate(mount: int, changes: tuple[int, ...]) -> None:
-    """Set how mounts and unmounts below reach others."""
-    for change in changes:
-        recursive = linux.AT_RECURSIVE if change & linux.MS_REC else 0
-        linux.mount_setattr(mount, "", _HERE | recursive, propagation=change & _PROPAGATION)
-
-
-# Steps --------------------------------------------------------------------------------------------------------------
 
 
 def isolate(flags: int) -> None:
@@ -139,9 +37,9 @@ def isolate(flags: int) -> None:
 def bind_root(source: str) -> int:
     """The rootfs as a mount of its own, on top of itself; a descriptor of it."""
     _keep_from_others(source)
-    mount = copy(linux.AT_FDCWD, source, recursive=True)
+    mount = detached.copy(linux.AT_FDCWD, source, recursive=True)
     with _host(source) as target:
-        put(mount, target)
+        detached.put(mount, target)
     # Where the rootfs lies on a shared mount, its copy is shared with it: what is mounted here would show there.
     linux.mount_setattr(mount, "", _HERE | linux.AT_RECURSIVE, propagation=linux.MS_PRIVATE)
     return mount
@@ -172,18 +70,18 @@ def lay_overlay(step: Overlay, root: int | None) -> int | None:
     """Carry out an Overlay; for the first one, which has no `root` yet, a descriptor of the new root."""
     if root is None:
         _keep_from_others(step.scratch)
-        tmpfs = file_system("tmpfs", "tmpfs", MountFlags(data="mode=0700"))
+        tmpfs = detached.file_system("tmpfs", "tmpfs", MountFlags(data="mode=0700"))
         with _host(step.scratch) as target:
-            put(tmpfs, target)
+            detached.put(tmpfs, target)
         os.close(tmpfs)
         os.mkdir(f"{step.scratch}/root")
         mount = _overlay(step)
         with _host(f"{step.scratch}/root") as target:
-            put(mount, target)
+            detached.put(mount, target)
         return mount
     mount = _overlay(step)
     with rootfs.opened(root, step.destination) as target:
-        put(mount, target)
+        detached.put(mount, target)
     os.close(mount)
     return None
 
@@ -206,7 +104,7 @@ def _overlay(step: Overlay) -> int:
         return linux.fsmount(context, linux.FSMOUNT_CLOEXEC, 0)
     except OSError as error:
         error.filename = None
-        for line in _kernel_says(context):
+        for line in detached.kernel_says(context):
             error.add_note(line)
         raise
     finally:
@@ -218,12 +116,12 @@ def mount(root: int, step: Mount) -> None:
     resolve = linux.RESOLVE_NO_SYMLINKS if step.fstype in _NO_LINKS else 0
     target = rootfs.make_directory(root, step.destination, resolve)
     try:
-        fresh = file_system(step.fstype, step.source, step.flags)
+        fresh = detached.file_system(step.fstype, step.source, step.flags)
         try:
             if step.flags.copy_up:
                 _copy_up(target, fresh)
-            put(fresh, target)
-            propagate(fresh, step.flags.propagation)
+            detached.put(fresh, target)
+            detached.propagate(fresh, step.flags.propagation)
         finally:
             os.close(fresh)
     finally:
@@ -253,15 +151,15 @@ def mount_cgroups(root: int, step: CgroupMount, shown: Iterable[tuple[str, froze
             if "," in name and "=" not in controller:
                 make_link(root, Symlink(f"{step.destination}/{controller}", name))
     with rootfs.opened(root, step.destination) as tmpfs:
-        set_attributes(tmpfs, step.flags)
+        detached.set_attributes(tmpfs, step.flags)
 
 
 def _put_cgroup(directory: str, target: int, flags: MountFlags) -> None:
-    tree = copy(linux.AT_FDCWD, directory)
+    tree = detached.copy(linux.AT_FDCWD, directory)
     try:
-        set_attributes(tree, flags)
-        propagate(tree, (linux.MS_PRIVATE,))
-        put(tree, target)
+        detached.set_attributes(tree, flags)
+        detached.propagate(tree, (linux.MS_PRIVATE,))
+        detached.put(tree, target)
     finally:
         os.close(tree)
 
@@ -269,7 +167,7 @@ def _put_cgroup(directory: str, target: int, flags: MountFlags) -> None:
 def bind(root: int, step: Bind) -> None:
     """Show a file or directory of the host in the rootfs."""
     try:
-        tree = copy(linux.AT_FDCWD, step.source, recursive=step.recursive)
+        tree = detached.copy(linux.AT_FDCWD, step.source, recursive=step.recursive)
     except FileNotFoundError:
         if step.optional:
             return
@@ -279,9 +177,9 @@ def bind(root: int, step: Bind) -> None:
         if target is None:
             return
         try:
-            set_attributes(tree, step.flags)
-            put(tree, target)
-            propagate(tree, step.flags.propagation)
+            detached.set_attributes(tree, step.flags)
+            detached.put(tree, target)
+            detached.propagate(tree, step.flags.propagation)
         finally:
             os.close(target)
     finally:
@@ -318,13 +216,13 @@ def make_device(root: int, step: Device) -> None:
 
 
 def _bind_device(root: int, step: Device, kind: int, number: int) -> None:
-    tree = copy(linux.AT_FDCWD, step.path)
+    tree = detached.copy(linux.AT_FDCWD, step.path)
     try:
         found = os.fstat(tree)
         if stat.S_IFMT(found.st_mode) != kind or found.st_rdev != number:
             raise Error(f"{step.path} of the host is not device {step.major}:{step.minor}")
         target = rootfs.make_file(root, step.path)
-        put(tree, target)
+        detached.put(tree, target)
         os.close(target)
     finally:
         os.close(tree)
@@ -344,10 +242,10 @@ def make_link(root: int, step: Symlink) -> None:
 
 def put_on_file(root: int, path: str, descriptor: int) -> None:
     """Bind an open file over a file of the rootfs, which is made if it is missing."""
-    tree = copy(descriptor, "")
+    tree = detached.copy(descriptor, "")
     target = rootfs.make_file(root, path)
     try:
-        put(tree, target)
+        detached.put(tree, target)
     finally:
         os.close(target)
         os.close(tree)
@@ -361,21 +259,21 @@ class Null:
     """
 
     def __init__(self) -> None:
-        self._mount = copy(linux.AT_FDCWD, "/dev/null")
+        self._mount = detached.copy(linux.AT_FDCWD, "/dev/null")
         self._placed = False
-        propagate(self._mount, (linux.MS_PRIVATE,))
+        detached.propagate(self._mount, (linux.MS_PRIVATE,))
         found = os.fstat(self._mount)
         if not stat.S_ISCHR(found.st_mode) or found.st_rdev != _NULL:
             raise Error("/dev/null of the host is not device 1:3", "make it anew: mknod -m 666 /dev/null c 1 3")
 
     def put_on(self, target: int) -> None:
         if not self._placed:
-            put(self._mount, target)
+            detached.put(self._mount, target)
             self._placed = True
             return
-        again = copy(self._mount, "")
+        again = detached.copy(self._mount, "")
         try:
-            put(again, target)
+            detached.put(again, target)
         finally:
             os.close(again)
 
@@ -398,8 +296,8 @@ def mask(root: int, step: Mask, null: Null) -> None:
     try:
         if stat.S_ISDIR(os.fstat(target).st_mode):
             read_only = linux.MS_RDONLY | linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC
-            cover = file_system("tmpfs", "tmpfs", MountFlags(flags=read_only, data="nr_blocks=1,nr_inodes=1"))
-            put(cover, target)
+            cover = detached.file_system("tmpfs", "tmpfs", MountFlags(flags=read_only, data="nr_blocks=1,nr_inodes=1"))
+            detached.put(cover, target)
             os.close(cover)
         else:
             null.put_on(target)
@@ -414,9 +312,9 @@ def protect(root: int, step: ReadonlyPath) -> None:
     except (FileNotFoundError, NotADirectoryError):
         return
     try:
-        tree = copy(target, "", recursive=True)
+        tree = detached.copy(target, "", recursive=True)
         linux.mount_setattr(tree, "", _HERE | linux.AT_RECURSIVE, attr_set=linux.MOUNT_ATTR_RDONLY)
-        put(tree, target)
+        detached.put(tree, target)
         os.close(tree)
     finally:
         os.close(target)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -268,3 +269,10 @@ def test_many_launches_at_a_time_do_not_disturb_each_other(pyrun: Pyrun) -> None
         commands = [pyrun.command("launch", "--name", new_id(), "--", "sh", "-c", f"exit {n}") for n in range(12)]
         processes = [subprocess.Popen(command, stdin=subprocess.DEVNULL) for command in commands]
         assert [process.wait(SECONDS) for process in processes] == list(range(12))
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "<&- >&- 2>&-"])
+def test_streams_that_the_caller_closed_are_empty_and_nothing_else_takes_their_place(pyrun: Pyrun, closed: str) -> None:
+    script = "for fd in 0 1 2; do readlink /proc/$$/fd/$fd; done > /out; grep -c /dev/null /out | grep -q '[123]'"
+    command = shlex.join(pyrun.command("launch", "--name", new_id(), "--", "sh", "-c", script))
+    assert subprocess.run(["sh", "-c", f"{command} {closed}"], timeout=SECONDS).returncode == 0
