@@ -8,6 +8,7 @@ forerunner died at; `begin_replay` says whether to try once more or to give up o
 from __future__ import annotations
 
 import fcntl
+import mmap
 import os
 import struct
 
@@ -33,6 +34,14 @@ class Slot:
         self._words = view[:_BUFFER].cast("Q")
         self.buffer = view[_BUFFER : _BUFFER + size]
         self._head = self.buffer.cast("Q")
+        if lock:
+            self._fault_in()
+
+    def _fault_in(self) -> None:
+        """Have the kernel's copy of a request never meet a page fault: in a process that is being killed that would
+        fail, and the request with it (EIO to the caller)."""
+        for place in range(0, len(self.buffer), mmap.PAGESIZE):
+            self.buffer[place] = self.buffer[place]
 
     def length(self) -> int:
         """Of the request in the slot; 0 when there is none. It is the first field of the request itself."""
