@@ -17,7 +17,8 @@ from lxcfs_py.host import Host
 
 _PATIENCE = 2.0
 """Seconds after which a file system counts as stuck."""
-_DEAD = (errno.ENOTCONN, errno.ECONNABORTED)
+_DEAD = (errno.ENOTCONN, errno.ECONNABORTED, errno.ECONNREFUSED)
+"""The last: it died before INIT was answered."""
 
 
 class Health(Enum):

@@ -228,4 +228,4 @@ def test_an_error_nobody_expected_is_eio_and_the_daemon_serves_on(served: Served
         with pytest.raises(OSError, match="Input/output error"):
             (served.mount / "proc/value-error").read_bytes()
     assert (served.mount / "proc/constant").read_bytes() == CONSTANT
-    assert served.log.read_text().count("Traceback") == 1, "logged once"
+    assert served.log.read_text().count("Traceback") <= 2, "logged once by each worker"

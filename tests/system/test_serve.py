@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import select
@@ -16,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from lxcfs_py import linux
-from lxcfs_py.fuse import mountpoint
+from lxcfs_py.fuse import device, mountpoint
 from lxcfs_py.fuse.mountpoint import Health
 from lxcfs_py.host import Host
 from lxcfs_py.rundir import state
@@ -26,6 +27,9 @@ from tests.system.serving import Served, serving, started
 pytestmark = pytest.mark.system
 
 CLI = (sys.executable, "-m", "lxcfs_py.cli")
+_UML = "User Mode Linux" in Path("/proc/cpuinfo").read_text()
+"""There the kernel cannot copy a request to a process that is being killed, and the caller is told EIO: it has no
+get_user_pages_fast(), which on real machines needs nothing of the process but its page table."""
 BOTH = pytest.mark.parametrize("transport", ["device", "fusepy"])
 
 
@@ -57,7 +61,8 @@ def readers(mount: Path, count: int) -> Iterator[list[BaseException]]:
                 os.close(descriptor)
                 check_stamped(text)
         except BaseException as error:
-            failures.append(error)
+            if not (_UML and isinstance(error, OSError) and error.errno == errno.EIO):
+                failures.append(error)
 
     threads = [threading.Thread(target=read_on, args=(size,)) for size in (50, 700, 4096, 65536)[:count]]
     for thread in threads:
@@ -236,6 +241,22 @@ def test_a_dead_mount_of_ours_is_cleaned_up(tmp_path: Path, transport: str) -> N
             served.announced += ["event=taking-over"]
             assert (served.mount / "proc/constant").read_bytes() == CONSTANT
     assert mountpoint.mounted(Host(), str(tmp_path / "mount")) is None
+
+
+def test_a_mount_that_died_before_it_began_is_cleaned_up(tmp_path: Path) -> None:
+    mount = tmp_path / "mount"
+    mount.mkdir()
+    connection = device.connect()
+    device.mount(connection, str(mount))
+    os.close(connection)
+    try:
+        assert mountpoint.health(str(mount)) is Health.DEAD
+        with serving(tmp_path) as served:
+            served.announced += ["event=taking-over"]
+            assert (served.mount / "proc/constant").read_bytes() == CONSTANT
+    finally:
+        while mountpoint.mounted(Host(), str(mount)) is not None:
+            mountpoint.detach(str(mount))
 
 
 def test_workers_outlive_their_supervisor_until_the_next_takes_over(tmp_path: Path) -> None:
