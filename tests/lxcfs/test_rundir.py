@@ -253,12 +253,10 @@ def test_a_file_that_was_never_counted_leaves_no_less_than_all_the_room(director
 
 def test_a_count_that_a_crash_left_wrong_is_put_right(directory: str) -> None:
     texts = Texts(directory, most_files=1)
-    Path(directory, "texts", "ff").write_bytes(bytes(20))
     texts.keep(2, b"kept")
     os.unlink(f"{directory}/texts/2")
     for _ in range(300):
         texts.keep(6, b"refused until counted anew")
-        texts.release(0xFF)
     assert texts.total() == (1, len(b"refused until counted anew"))
 
 
