@@ -14,10 +14,10 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from lxcfs_py import __version__, errors
-from lxcfs_py.errors import NotFound
+from lxcfs_py.errors import Error, NotFound, UsageError
 from lxcfs_py.fuse import mountpoint, protocol
 from lxcfs_py.host import Host
 from lxcfs_py.instance import Config
@@ -35,32 +35,36 @@ T = TypeVar("T")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; what it returns is the process's exit status."""
-    parser = make_parser()
-    options = parser.parse_args(arguments)
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=logging.DEBUG if options.debug else logging.INFO,
-        format="lxcfs-py: level=%(levelname)s %(message)s",
-    )
-    run: Callable[[argparse.Namespace], None] = options.run
+    words = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        run(options)
+        options = make_parser().parse_args(words)
+        logging.basicConfig(
+            stream=sys.stderr,
+            level=logging.DEBUG if options.debug else logging.INFO,
+            format="lxcfs-py: level=%(levelname)s %(message)s",
+        )
+        options.run(options)
         sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except (errors.Error, OSError) as error:
-        if options.debug:
+    except (Error, OSError) as error:
+        if "--debug" in words:
             traceback.print_exc()
         for line in errors.describe(error):
             print(line if line.startswith("hint: ") else f"lxcfs-py: {line}", file=sys.stderr)
-        return 2 if isinstance(error, errors.UsageError) else 1
+        return 2 if isinstance(error, UsageError) else 1
     return 0
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message, f"see {self.prog} --help")
 
 
 def make_parser() -> argparse.ArgumentParser:
     """All commands and options."""
-    parser = argparse.ArgumentParser(prog="lxcfs-py", description="An accurate /proc for containers.")
+    parser = _Parser(prog="lxcfs-py", description="An accurate /proc for containers.")
     parser.add_argument("--version", action="version", version=f"lxcfs-py {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
@@ -160,8 +164,8 @@ class _Forgetful:
     def update(self, _kind: str, _key: str, change: Callable[[bytes | None], tuple[bytes, T]]) -> T:
         return change(None)[1]
 
-    def fallback(self, _view: str, error: Exception) -> None:
-        raise error
+    def fallback(self, view: str, error: Exception) -> None:
+        raise Error(f"{view}: {errors.describe(error)[0]}", "a mount serves the host's text in its place") from error
 
     def wake(self) -> None:
         pass

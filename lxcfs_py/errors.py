@@ -41,7 +41,7 @@ class SpecError(Error):
     """`where` is the JSON path of the fault in config.json, as `mounts[2].options`."""
 
     def __init__(self, where: str, why: str, hint: str | None = None) -> None:
-        super().__init__(f"{where}: {why}", hint)
+        super().__init__(f"{where}: {why}", hint or "compare with what `pyrun spec` writes")
         self.where = where
 
 

@@ -98,11 +98,11 @@ def _split(word: str, known: Mapping[str, Option], who: str) -> tuple[Option, st
     return option, None, f"-{word[2:]}"
 
 
-def _nearest(name: str, known: Mapping[str, Option]) -> str | None:
+def _nearest(name: str, known: Mapping[str, Option]) -> str:
     import difflib
 
     found = difflib.get_close_matches(name, known, 1)
-    return f"did you mean {found[0]}?" if found else None
+    return f"did you mean {found[0]}?" if found else "--help lists them"
 
 
 def check_count(command: Command, words: Sequence[str]) -> None:

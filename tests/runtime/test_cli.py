@@ -139,7 +139,10 @@ def test_a_fault_in_config_json_is_said_by_its_path(pyrun: Pyrun, bundle: Path) 
     made["mounts"][2]["options"] = 7
     (bundle / "config.json").write_text(json.dumps(made))
     result = pyrun("create", "--bundle", str(bundle), "x")
-    assert result == Result(1, "", "pyrun: mounts[2].options: must be an array of strings, not a number\n")
+    assert (result.status, result.out) == (1, "")
+    message, hint = result.err.splitlines()
+    assert message == "pyrun: mounts[2].options: must be an array of strings, not a number"
+    assert hint.startswith("hint: ")
 
 
 def test_a_missing_rootfs_is_said_before_anything_is_made(pyrun: Pyrun, bundle: Path, root: Path) -> None:
