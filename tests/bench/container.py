@@ -31,6 +31,10 @@ class Container:
             raise subprocess.CalledProcessError(process.returncode, command)
         return output
 
+    def read(self, path: str) -> str:
+        """A file as the container reads it."""
+        return self.run("cat", path)
+
     @contextmanager
     def running(self, *command: str) -> Iterator[subprocess.Popen[str]]:
         """A command in the container, both pipes ours; it must end when its standard input does."""
