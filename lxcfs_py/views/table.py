@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lxcfs_py.cgroup.model import Part, Snapshot
-from lxcfs_py.views import cpuinfo, cpus, diskstats, loadavg, meminfo, stat, swaps, uptime
+from lxcfs_py.views import cpuinfo, cpus, diskstats, loadavg, meminfo, stat, swaps, uptime, vmstat
 
 Need = Literal["age", "tasks", "load", "clocks"]
 
@@ -42,6 +42,7 @@ VIEWS: tuple[View, ...] = (
     View("proc/stat", stat.render, _CPU, frozenset({"clocks", "tasks", "age"}), own_activity=True),
     View("proc/swaps", swaps.render, _MEMORY, pieces=True),
     View("proc/uptime", uptime.render, _CPU, frozenset({"age", "clocks"}), own_activity=True),
+    View("proc/vmstat", vmstat.render, frozenset({Part.MEMORY, Part.IO}), own_activity=True, pieces=True),
     View(f"{_SYS_CPU}/offline", cpus.offline, _CPU),
     View(f"{_SYS_CPU}/online", cpus.online, _CPU),
     View(f"{_SYS_CPU}/present", cpus.present, _CPU),

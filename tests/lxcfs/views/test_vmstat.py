@@ -1,0 +1,48 @@
+"""/proc/vmstat: the host's names, the container's numbers, 0 for what the kernel does not count by cgroup."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+
+from lxcfs_py.cgroup.model import Io, Memory, Snapshot
+from lxcfs_py.errors import ParseError
+from lxcfs_py.views import vmstat
+from tests.lxcfs.views.containers import container, snapshots
+
+NAMES = b"nr_free_pages nr_anon_pages nr_kernel_stack numa_hit pgpgin pgpgout pgfault thp_split_pmd".split()
+HOST = b"".join(name + b" 7\n" for name in NAMES)
+MEMORY = Memory(
+    usage=5 * 4096,
+    limit=9 * 4096,
+    stat={"anon": 3 * 4096, "kernel_stack": 2048, "pgfault": 55, "pgpgin": 66, "pgpgout": 77, "thp_split_pmd": -1},
+)
+
+
+@pytest.mark.parametrize(
+    ("memory", "io", "numbers"),
+    [
+        (MEMORY, {"8:0": Io(rbytes=4096, wbytes=1023), "8:16": Io(rbytes=1024)}, [4, 3, 2, 0, 5, 0, 55, 0]),
+        (MEMORY, None, [4, 3, 2, 0, 0, 0, 55, 0]),
+        (None, {}, [0] * 8),
+        (Memory(usage=4096, limit=None, stat={}), {}, [0] * 8),
+        (Memory(usage=2 * 4096, limit=4096, stat={}), {}, [0] * 8),
+    ],
+)
+def test_render(memory: Memory | None, io: dict[str, Io] | None, numbers: list[int]) -> None:
+    text = b"".join(b"%s %d\n" % line for line in zip(NAMES, numbers, strict=True))
+    assert vmstat.render(container(memory=memory, io=io), HOST) == text
+
+
+@pytest.mark.parametrize("host", [b"nr_free_pages\n", b"pgfault x\n", b"pgfault 1\n\n"])
+def test_a_host_file_of_another_form_is_refused(host: bytes) -> None:
+    with pytest.raises(ParseError, match="proc/vmstat:"):
+        vmstat.render(container(memory=MEMORY), host)
+
+
+@given(snapshots)
+def test_the_lines_are_the_hosts_and_no_number_of_the_hosts_is_left(snapshot: Snapshot) -> None:
+    texts = [vmstat.render(snapshot, HOST.replace(b"7", seven)) for seven in (b"1", b"9" * 18)]
+    assert texts[0] == texts[1]
+    assert [line.split()[0] for line in texts[0].splitlines()] == NAMES
+    assert all(int(line.split()[1]) >= 0 for line in texts[0].splitlines())
