@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 MOUNT = "/var/lib/lxcfs-py"
 RUN_DIR = "/run/lxcfs-py"
+SHELLS = ("bash", "zsh", "fish")
 CPU = "/sys/devices/system/cpu"
 
 T = TypeVar("T")
@@ -89,7 +90,11 @@ def make_parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--run-dir", default=RUN_DIR, metavar="DIR", help=f"what outlives a worker (default: {RUN_DIR})"
         )
-    for command in (serve, status, show):
+    completion = commands.add_parser("completion", help="print a shell's completion script")
+    completion.add_argument("shell", choices=SHELLS, metavar="SHELL", help=", ".join(SHELLS))
+    completion.set_defaults(run=_completion)
+
+    for command in (serve, status, show, completion):
         command.add_argument("--debug", action="store_true", help="log more, and print the traceback of an error")
     return parser
 
@@ -156,6 +161,12 @@ def _show(options: argparse.Namespace) -> None:
         views = " ".join(filesystem.names("proc", options.pid))
         raise NotFound(f"{options.file}: no such virtual file", f"there are {views}, and those of {CPU}") from None
     sys.stdout.buffer.write(text)
+
+
+def _completion(options: argparse.Namespace) -> None:
+    import shtab
+
+    print(shtab.complete(make_parser(), options.shell))
 
 
 class _Forgetful:

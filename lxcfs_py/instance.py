@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import select
+import shutil
 import signal
 import time
 from collections.abc import Iterable, Iterator
@@ -42,11 +43,16 @@ class Config:
 @contextmanager
 def exclusive(host: Host, config: Config) -> Iterator[None]:
     """The run directory and the mount point are ours and clean; Conflict where they are somebody's."""
+    missing = _first_missing(config.run_dir)
     rundir.make(config.run_dir)
     lock = state.lock(config.run_dir)
     made = False
     try:
-        made = _take(host, config)
+        try:
+            made = _take(host, config)
+        except BaseException:
+            _remove_made(config.run_dir, missing)
+            raise
         rundir.clear(config.run_dir)
         rundir.make(config.run_dir)
         try:
@@ -58,6 +64,25 @@ def exclusive(host: Host, config: Config) -> Iterator[None]:
             with suppress(OSError):
                 os.rmdir(config.mount)
         os.close(lock)
+
+
+def _first_missing(path: str) -> str | None:
+    """The topmost directory that making `path` would make; None where it is there."""
+    missing = None
+    while not os.path.exists(path):
+        missing, path = path, os.path.dirname(path)
+    return missing
+
+
+def _remove_made(path: str, first: str | None) -> None:
+    """Undo the making of a run directory for an instance that is refused."""
+    if first is None:
+        return
+    shutil.rmtree(path, ignore_errors=True)
+    with suppress(OSError):  # somebody has put something there meanwhile
+        while path != first:
+            path = os.path.dirname(path)
+            os.rmdir(path)
 
 
 def _take(host: Host, config: Config) -> bool:

@@ -46,7 +46,8 @@ for pid in $copy_out $copy_err; do echo -1000 > /proc/$pid/oom_score_adj; done
 (
     echo $BASHPID > $top/system.slice/guest.service/cgroup.procs
     exec 9>&-
-    exec setsid /run/guest/command < /dev/null > /run/guest/out 2> /run/guest/err
+    # A shell starts what it puts in the background with SIGINT and SIGQUIT ignored; the command must not inherit that.
+    exec setsid env --default-signal /run/guest/command < /dev/null > /run/guest/out 2> /run/guest/err
 ) &
 wait $!
 status=$?
