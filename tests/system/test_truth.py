@@ -88,6 +88,8 @@ def test_programs_count_one_processor(box: Launcher, command: str) -> None:
     ],
 )
 def test_a_tool_runs_clean_and_sees_the_container(box: Launcher, command: str, pattern: str) -> None:
+    if command.startswith(("top", "vmstat")) and subprocess.run("vmstat", capture_output=True).returncode:
+        pytest.skip("vmstat does not run on this kernel")  # User Mode Linux: procps finds no CPU in it
     assert re.search(pattern, box.run("sh", "-c", f"exec {command}"))
 
 
