@@ -193,7 +193,9 @@ class Worker:
     def _read(self, request: Request) -> bytes:
         argument, unique, texts = request.argument, request.unique, self._texts
         assert isinstance(argument, Read)
-        handle, offset, size = argument
+        handle, offset, size, direct = argument
+        if not direct:  # splice(2), sendfile(2): callers fall back to read(2)
+            return protocol.error(unique, errno.EINVAL)
         if offset == 0:
             text = self._tree.text(self._nodes.path(request.node), request.pid)
             if len(text) < size:

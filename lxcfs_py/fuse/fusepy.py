@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any
 
 from lxcfs_py.errors import Error, Unsupported
+from lxcfs_py.fuse import tree
 from lxcfs_py.fuse.device import SOURCE
 from lxcfs_py.fuse.tree import Tree
 
@@ -92,7 +93,7 @@ class _Operations:
     def getattr(self, path: str, _handle: int | None = None) -> dict[str, int]:
         found = self._tree.attributes(path[1:], _caller())
         times = dict.fromkeys(("st_atime", "st_mtime", "st_ctime"), self._mounted)
-        return {"st_mode": found.mode, "st_size": found.size, "st_nlink": 1, **times}
+        return {"st_mode": found.mode, "st_size": found.size, "st_blksize": tree.SIZE, "st_nlink": 1, **times}
 
     def readdir(self, path: str, _handle: int) -> list[str]:
         return [".", "..", *self._tree.names(path[1:], _caller())]

@@ -14,7 +14,7 @@ from struct import Struct
 from typing import NamedTuple
 
 from lxcfs_py.errors import ParseError, Unsupported
-from lxcfs_py.fuse.tree import Attributes
+from lxcfs_py.fuse.tree import SIZE, Attributes
 
 VERSION = (7, 31)
 MAX_WRITE = 4096
@@ -103,6 +103,8 @@ class Read(NamedTuple):
     handle: int
     offset: int
     size: int
+    direct: bool = True
+    """For read(2), and not to fill the page cache, which all callers share (FUSE_READ_LOCKOWNER)."""
 
 
 class Release(NamedTuple):
@@ -132,8 +134,9 @@ HEADER_SIZE = _IN.size
 _UNIQUE = Struct("=8xQ")
 _INIT = Struct("=IIII")
 _OPEN = Struct("=II")
-_READ = Struct("=QQI")
+_READ = Struct("=QQII")
 _RELEASE = Struct("=Q")
+_FUSE_READ_LOCKOWNER = 1 << 1
 
 _OUT = Struct("=IiQ")
 _ATTRIBUTES = "QQQQQQIIIIIIIIII"
@@ -169,7 +172,8 @@ def _open(buffer: memoryview, size: int) -> Open:
 def _read(buffer: memoryview, size: int) -> Read:
     if size < 80:
         raise _cut_off(size)
-    return _new(Read, _READ.unpack_from(buffer, 40))
+    handle, offset, size, flags = _READ.unpack_from(buffer, 40)
+    return _new(Read, (handle, offset, size, flags & _FUSE_READ_LOCKOWNER != 0))
 
 
 def _release(buffer: memoryview, size: int) -> Release:
@@ -268,7 +272,7 @@ def _inode(node: int, attributes: Attributes, mounted: int) -> tuple[int, ...]:
     seconds, nanoseconds = divmod(mounted, 1_000_000_000)
     times = (seconds, seconds, seconds, nanoseconds, nanoseconds, nanoseconds)
     links, owner = 1, (0, 0)
-    device_block_flags = (0, 4096, 0)
+    device_block_flags = (0, SIZE, 0)
     return (node, attributes.size, 0, *times, attributes.mode, links, *owner, *device_block_flags)
 
 

@@ -31,8 +31,14 @@ class Attributes(NamedTuple):
     """The same for every caller and as long as the mount lives: the kernel may keep the name and these attributes."""
 
 
+SIZE = 16384
+"""What stat(2) says of a file whose text is rendered when it is read. Not 0: sendfile(2) and splice(2) believe a 0, so
+that busybox's cat and shutil.copyfile would find nothing; they come to the text by read(2) when splicing is refused.
+Not less: tail(1) looks for the end from here on backwards, and finds it in texts up to this long. It is the block size
+too, since programs trust no size up to one block."""
+
 DIRECTORY = Attributes(stat.S_IFDIR | 0o555, lasting=True)
-FILE = Attributes(stat.S_IFREG | 0o444, lasting=True)
+FILE = Attributes(stat.S_IFREG | 0o444, SIZE, lasting=True)
 
 
 class Tree(Protocol):

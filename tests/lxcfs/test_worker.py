@@ -29,8 +29,10 @@ def request(opcode: int, body: bytes = b"", *, unique: int = 100, node: int = 1)
     return struct.pack("=IIQQIIII", 40 + len(body), opcode, unique, node, 0, 0, 4242, 0) + body
 
 
-def read(handle: int, offset: int, size: int = READ_SIZE, *, node: int, opcode: int = Opcode.READ) -> bytes:
-    return request(opcode, struct.pack("=QQIIQII", handle, offset, size, 0, 0, 0, 0), node=node)
+def read(
+    handle: int, offset: int, size: int = READ_SIZE, *, node: int, opcode: int = Opcode.READ, flags: int = 2
+) -> bytes:
+    return request(opcode, struct.pack("=QQIIQII", handle, offset, size, flags, 0, 0, 0), node=node)
 
 
 class Kernel:
@@ -147,6 +149,11 @@ def test_reads_to_the_end_give_the_text(rig: Rig, size: int) -> None:
     assert text == CONSTANT
     assert rig.answer(request(Opcode.RELEASE, struct.pack("=QIIQ", 100, 0, 0, 0)))[0] == 0
     assert os.listdir(f"{rig.path}/texts") == []
+
+
+def test_the_page_cache_that_callers_share_gets_no_text(rig: Rig) -> None:
+    node = rig.nodes.number("proc/constant")
+    assert rig.answer(read(100, 0, node=node, flags=0)) == (errno.EINVAL, b"")
 
 
 @pytest.mark.parametrize("size", [64, 512, 1 << 20])

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from lxcfs_py.fuse import tree
 from tests.system.fake_tree import CONSTANT, FILES, check_stamped
 from tests.system.serving import Served, serving
 
@@ -130,7 +131,7 @@ def test_attributes_are_those_of_a_kernel_file_that_nobody_may_write(served: Ser
     for name in FILES:
         found = (served.mount / "proc" / name).stat()
         assert stat.filemode(found.st_mode) == "-r--r--r--"
-        assert (found.st_uid, found.st_gid, found.st_size) == (0, 0, 0)
+        assert (found.st_uid, found.st_gid, found.st_size) == (0, 0, tree.SIZE)
     for path in ("", "proc", "sys/devices/system/cpu"):
         assert stat.filemode((served.mount / path).stat().st_mode) == "dr-xr-xr-x"
 
@@ -229,3 +230,37 @@ def test_an_error_nobody_expected_is_eio_and_the_daemon_serves_on(served: Served
             (served.mount / "proc/value-error").read_bytes()
     assert (served.mount / "proc/constant").read_bytes() == CONSTANT
     assert served.log.read_text().count("Traceback") <= 2, "logged once by each worker"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "cat {file}",
+        "busybox cat {file}",
+        "head -c 1000000 {file}",
+        "tail -n 1000 {file}",
+        "tail -c 100000 {file}",
+        "cp {file} {copy} && cat {copy}",
+        "busybox cp {file} {copy} && cat {copy}",
+        "cat {file} > {copy} && cat {copy}",
+        "cat {file} | cat",
+        "dd if={file} bs=100 status=none",
+        'python3 -c \'import shutil; shutil.copyfile("{file}", "{copy}")\' && cat {copy}',
+    ],
+)
+def test_whatever_system_call_a_program_copies_with_it_gets_the_text(
+    served: Served, tmp_path: Path, command: str
+) -> None:
+    words = command.format(file=served.mount / "proc/constant", copy=tmp_path / "copy")
+    assert subprocess.run(["sh", "-c", words], capture_output=True, check=True).stdout == CONSTANT
+
+
+@pytest.mark.parametrize("command", ["tail -n 2 {file}", "tail -c 52 {file}", "busybox tail -n 2 {file}"])
+def test_tail_finds_the_end(served: Served, command: str) -> None:
+    words = command.format(file=served.mount / "proc/constant").split()
+    assert subprocess.run(words, capture_output=True, check=True).stdout == CONSTANT[-52:]
+
+
+def test_programs_that_trust_a_size_count_the_bytes(served: Served) -> None:
+    counted = subprocess.run(["wc", "-c", served.mount / "proc/constant"], capture_output=True, check=True).stdout
+    assert int(counted.split()[0]) == len(CONSTANT)
