@@ -1,0 +1,57 @@
+"""The files of deploy/ name what there is: every virtual file, the default mount, our own commands and options."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from lxcfs_py import cli
+from lxcfs_py.views.table import VIEWS
+
+DEPLOY = Path(__file__).parents[1] / "deploy"
+PATHS = {view.path for view in VIEWS if view.path.startswith("proc/")} | {"sys/devices/system/cpu"}
+RUNC_REFUSES = {"proc/vmstat"}
+"""runc mounts nothing below /proc but what is on a list of its own."""
+
+
+def lxc() -> list[tuple[str, str]]:
+    lines = (DEPLOY / "lxc/lxcfs-py.conf").read_text().splitlines()
+    words = [line.split() for line in lines if line.startswith("lxc.mount.entry = ")]
+    assert {tuple(entry[4:]) for entry in words} == {("none", "bind,ro,optional", "0", "0")}
+    return [(entry[2], f"/{entry[3]}") for entry in words]
+
+
+def volumes(lines: list[str]) -> list[tuple[str, str]]:
+    parts = [line.split(":") for line in lines]
+    assert {mode for _, _, mode in parts} == {"ro"}
+    return [(source, target) for source, target, _ in parts]
+
+
+def podman() -> list[tuple[str, str]]:
+    return volumes(tomllib.loads((DEPLOY / "podman/lxcfs-py.conf").read_text())["containers"]["volumes"])
+
+
+def docker() -> list[tuple[str, str]]:
+    return volumes(re.findall(r"^    - (/.*)$", (DEPLOY / "docker/compose.yaml").read_text(), re.MULTILINE))
+
+
+@pytest.mark.parametrize(
+    ("read", "paths"), [(lxc, PATHS), (podman, PATHS - RUNC_REFUSES), (docker, PATHS - RUNC_REFUSES)]
+)
+def test_every_virtual_file_is_bound_over_its_own_path(
+    read: Callable[[], list[tuple[str, str]]], paths: set[str]
+) -> None:
+    assert sorted(read()) == [(f"{cli.MOUNT}/{path}", f"/{path}") for path in sorted(paths)]
+
+
+def test_the_service_starts_a_command_that_our_parser_takes() -> None:
+    unit = (DEPLOY / "systemd/lxcfs-py.service").read_text()
+    (words,) = re.findall(r"^ExecStart=/opt/lxcfs-py/bin/lxcfs-py (.*)$", unit, re.MULTILINE)
+    options = cli.make_parser().parse_args(words.split())
+    assert (options.mount, options.run_dir) == (cli.MOUNT, cli.RUN_DIR)
+    assert f"StateDirectory={cli.MOUNT.removeprefix('/var/lib/')}\n" in unit
+    assert f"RuntimeDirectory={cli.RUN_DIR.removeprefix('/run/')}\n" in unit
