@@ -19,7 +19,7 @@ _SMOKE = f"smoke and {_ALL}"
 
 def pytest_command(kernel: str, arguments: Sequence[str]) -> list[str]:
     """What runs in the guest: the cache of the checkout is left alone, and a test that hangs ends the run."""
-    marks, patience = (_ALL, 60) if kernel == "uml" else (_SMOKE, 300)
+    marks, patience = (_ALL, 180) if kernel == "uml" else (_SMOKE, 600)
     hanging = ("-o", f"faulthandler_timeout={patience}", "-o", "faulthandler_exit_on_timeout=true")
     return [sys.executable, "-m", "pytest", "-v", "-m", marks, "-p", "no:cacheprovider", *hanging, *arguments]
 
