@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import signal
@@ -183,6 +184,36 @@ def test_a_load_average_is_sampled_from_its_first_read_on(served: Filesystem, ke
     assert keeper.wakes == 1
     ((kind, _),) = keeper.kept
     assert kind == records.LOAD
+
+
+class Watched(Host):
+    """A Host that remembers what it was asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[str] = []
+
+    def open(self, path: str, flags: int = os.O_RDONLY) -> int:
+        self.asked.append(path)
+        return super().open(path, flags)
+
+
+def test_a_read_looks_at_no_other_container(keeper: Memory) -> None:
+    host = Watched()
+    callers = Callers(host, hierarchy.find(host))
+    served = Filesystem(host, callers, keeper)
+    with contextlib.ExitStack() as made:
+        made.enter_context(cgroups.made(GROUP))
+        for name in ("one", "two", "three"):
+            made.enter_context(cgroups.made(f"{GROUP}/{name}", Limits(memory=64 << 20)))
+        pid = made.enter_context(cgroups.container(f"{GROUP}/one", "pass"))
+        host.asked.clear()
+        for view in VIEWS:
+            served.text(view.path, pid)
+    assert any("one" in path for path in host.asked)
+    assert not [path for path in host.asked if "two" in path or "three" in path]
+    callers.close()
+    host.close()
 
 
 def test_the_count_of_processes_does_not_fall_when_the_newest_ends(host: Host, keeper: Memory) -> None:
