@@ -124,11 +124,6 @@ class Host:
             return False
         return True
 
-    def forget(self, prefix: str) -> None:
-        """Close the kept descriptors of all paths that begin with `prefix`."""
-        for path in [path for path in self._kept if path.startswith(prefix)]:
-            self._drop(path)
-
     def _drop(self, path: str) -> None:
         os.close(self._kept.pop(path))
 

@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator
 
 from lxcfs_py import linux
-from pyrun.plan import MountFlags
+from pyrun.options import MountFlags
 
 _ATTRIBUTES = {
     linux.MS_RDONLY: linux.MOUNT_ATTR_RDONLY,

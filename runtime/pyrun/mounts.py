@@ -22,7 +22,8 @@ from contextlib import contextmanager
 from lxcfs_py import linux
 from lxcfs_py.errors import Error
 from pyrun import detached, rootfs
-from pyrun.plan import Bind, CgroupMount, Device, Mask, Mount, MountFlags, Overlay, ReadonlyPath, Symlink
+from pyrun.options import MountFlags
+from pyrun.plan import Bind, CgroupMount, Device, Mask, Mount, Overlay, ReadonlyPath, Symlink
 
 _NO_LINKS = frozenset(("proc", "sysfs"))
 _NULL = os.makedev(1, 3)
@@ -166,16 +167,10 @@ def _put_cgroup(directory: str, target: int, flags: MountFlags) -> None:
 
 def bind(root: int, step: Bind) -> None:
     """Show a file or directory of the host in the rootfs."""
+    tree = detached.copy(linux.AT_FDCWD, step.source, recursive=step.recursive)
     try:
-        tree = detached.copy(linux.AT_FDCWD, step.source, recursive=step.recursive)
-    except FileNotFoundError:
-        if step.optional:
-            return
-        raise
-    try:
-        target = _target_for(root, step, stat.S_ISDIR(os.fstat(tree).st_mode))
-        if target is None:
-            return
+        make = rootfs.make_directory if stat.S_ISDIR(os.fstat(tree).st_mode) else rootfs.make_file
+        target = make(root, step.destination)
         try:
             detached.set_attributes(tree, step.flags)
             detached.put(tree, target)
@@ -184,15 +179,6 @@ def bind(root: int, step: Bind) -> None:
             os.close(target)
     finally:
         os.close(tree)
-
-
-def _target_for(root: int, step: Bind, directory: bool) -> int | None:
-    if not step.optional:
-        return rootfs.make_directory(root, step.destination) if directory else rootfs.make_file(root, step.destination)
-    try:
-        return rootfs.open_path(root, step.destination)
-    except FileNotFoundError:
-        return None
 
 
 def make_device(root: int, step: Device) -> None:

@@ -14,8 +14,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from pyrun import capabilities
-from pyrun.options import MountFlags as MountFlags
-from pyrun.options import describe_propagation
+from pyrun.options import MountFlags, describe_propagation
 from pyrun.resources import Write
 from pyrun.spec import Hooks, Rlimit, TimeOffset
 
@@ -116,8 +115,6 @@ class Bind(NamedTuple):
     destination: str
     recursive: bool = False
     flags: MountFlags = MountFlags()
-    optional: bool = False
-    """A source or destination that is not there is no failure (a file that this kernel's /proc lacks)."""
 
     def describe(self) -> str:
         how = "bind with all below it" if self.recursive else "bind"
