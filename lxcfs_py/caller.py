@@ -23,7 +23,7 @@ from typing import NamedTuple, TypeVar
 from lxcfs_py import linux
 from lxcfs_py.cgroup import parse, tree
 from lxcfs_py.cgroup.hierarchy import Hierarchies
-from lxcfs_py.cgroup.model import Machine, Part
+from lxcfs_py.cgroup.model import Machine, Part, Policy
 from lxcfs_py.cgroup.tree import Cgroup
 from lxcfs_py.host import Host
 
@@ -49,6 +49,7 @@ class Container(NamedTuple):
     """How many pid namespaces lie above the container's."""
     boot_offset: int
     """What its time namespace adds to the boot clock, microseconds; 0 without one."""
+    policy: Policy = Policy()
 
 
 class _Namespace(NamedTuple):

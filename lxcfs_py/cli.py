@@ -24,7 +24,8 @@ from lxcfs_py.instance import Config
 from lxcfs_py.rundir import counters, state
 
 if TYPE_CHECKING:
-    from lxcfs_py.filesystem import Filesystem, Keeper
+    from lxcfs_py.filesystem import Filesystem
+    from lxcfs_py.snapshots import Keeper
 
 MOUNT = "/var/lib/lxcfs-py"
 RUN_DIR = "/run/lxcfs-py"

@@ -13,65 +13,33 @@ from __future__ import annotations
 import errno
 import os
 import stat
-import time
-from collections import OrderedDict
-from collections.abc import Callable, Mapping
-from typing import NamedTuple, Protocol, TypeVar
+from collections.abc import Iterable, Mapping
 
-from lxcfs_py import records
-from lxcfs_py.caller import Callers, Container
-from lxcfs_py.cgroup import tree as cgroup_tree
-from lxcfs_py.cgroup.model import CpuClock, Load, Machine, Part, Snapshot, Tasks
+from lxcfs_py.caller import Callers
 from lxcfs_py.errors import Error
 from lxcfs_py.fuse import tree
 from lxcfs_py.fuse.tree import Attributes
 from lxcfs_py.host import Host
-from lxcfs_py.records import LoadRecord
-from lxcfs_py.views import cpus, cputime
+from lxcfs_py.snapshots import Keeper, Snapshots
+from lxcfs_py.views import cpus
 from lxcfs_py.views.table import VIEWS, View
 
 CPU = "sys/devices/system/cpu"
-_TASKS_TRUST = 500_000
-"""Microseconds that a count of tasks is good for."""
-_TASKS_SHARE = 50
-"""It is good for this many times as long as it took, so that counting a fork bomb costs at most 2 % of a CPU."""
-_ASK_AGAIN = 60_000_000
-"""Microseconds after which a read of the load average is noted anew."""
-_MOST = 1024
-"""Containers whose count of tasks is remembered."""
-_SET = frozenset((Part.CPU,))
+
+
+def _folders(paths: Iterable[str]) -> dict[str, list[str]]:
+    """The directories above some paths, and the names in each."""
+    found: dict[str, set[str]] = {}
+    for path in paths:
+        while path:
+            folder, _, name = path.rpartition("/")
+            found.setdefault(folder, set()).add(name)
+            path = folder
+    return {folder: sorted(names) for folder, names in found.items()}
+
+
 _BY_PATH: Mapping[str, View] = {view.path: view for view in VIEWS}
-_PROC = sorted(view.path.removeprefix("proc/") for view in VIEWS if view.path.startswith("proc/"))
-_FOLDERS: Mapping[str, list[str]] = {
-    "": ["proc", "sys"],
-    "proc": _PROC,
-    "sys": ["devices"],
-    "sys/devices": ["system"],
-    "sys/devices/system": ["cpu"],
-}
-
-T = TypeVar("T")
-
-
-class Keeper(Protocol):
-    """What outlives a worker; `rundir.RunDir` is one, `show` without a daemon has one that forgets."""
-
-    def update(self, kind: str, key: str, change: Callable[[bytes | None], tuple[bytes, T]]) -> T:
-        """Replace the record of a container by what `change` makes of it, alone under its lock; what it also gives."""
-        ...
-
-    def fallback(self, view: str, error: Exception) -> None:
-        """Count and, the first time, log that a view could not be rendered."""
-        ...
-
-    def wake(self) -> None:
-        """Tell the sampler that there is a container that it may not know."""
-        ...
-
-
-class _Counted(NamedTuple):
-    until: int
-    tasks: Tasks
+_FOLDERS: Mapping[str, list[str]] = _folders([*(path for path in _BY_PATH if not path.startswith(f"{CPU}/")), CPU])
 
 
 class Filesystem:
@@ -81,8 +49,7 @@ class Filesystem:
         self._host = host
         self._callers = callers
         self._keeper = keeper
-        self._clock = cgroup_tree.Clock(host)
-        self._counted: OrderedDict[str, _Counted] = OrderedDict()
+        self._snapshots = Snapshots(host, keeper)
 
     def attributes(self, path: str, pid: int) -> Attributes:
         """OSError(ENOENT) where this caller has no such path."""
@@ -134,27 +101,10 @@ class Filesystem:
             container = self._callers.container(pid)
             if container is None:
                 return host_text
-            return view.render(self.snapshot(view, container), host_text)
+            return view.render(self._snapshots.of(view, container), host_text)
         except Exception as error:  # the daemon does not fall with what one container does to its cgroup
             self._keeper.fallback(view.path, error)
             return host_text
-
-    def snapshot(self, view: View, container: Container) -> Snapshot:
-        """All that a view needs to know of a container, now."""
-        machine = self._clock.now()
-        needs = view.needs
-        snapshot = container.cgroup.read(self._host, view.parts, machine)
-        if not needs:
-            return snapshot
-        age = _age(container, machine)
-        tasks = self._tasks(container, machine) if "tasks" in needs else None
-        load = self._load(container, machine) if "load" in needs else None
-        if "clocks" not in needs:
-            return _aged(snapshot, age, container.boot_offset, tasks, load)
-        clocks, processes = self._clocks(container, _aged(snapshot, age, tasks=tasks))
-        if tasks is not None:
-            tasks = Tasks(tasks.running, tasks.blocked, tasks.total, processes)
-        return _aged(snapshot, age, container.boot_offset, tasks, load, clocks)
 
     def _passed(self, path: str, pid: int) -> bytes:
         text = self._host.read(path)
@@ -170,101 +120,13 @@ class Filesystem:
             raise _failure(errno.ENOENT, path)
 
     def _visible(self, pid: int) -> tuple[int, ...]:
-        machine = self._clock.now()
         try:
             container = self._callers.container(pid)
-            if container is None:
-                return machine.possible
-            return cpus.visible(container.cgroup.read(self._host, _SET, machine))
+            if container is not None:
+                return self._snapshots.visible(container)
         except (OSError, Error) as error:
             self._keeper.fallback(CPU, error)
-            return machine.possible
-
-    def _tasks(self, container: Container, machine: Machine) -> Tasks | None:
-        known = self._counted.get(container.identity)
-        if known is not None and known.until > machine.boot_now:
-            return known.tasks
-        begun = time.monotonic_ns()
-        tasks = container.cgroup.count(self._host, container.level)
-        if tasks is None:
-            return None
-        took = (time.monotonic_ns() - begun) // 1000
-        until = machine.boot_now + max(_TASKS_TRUST, took * _TASKS_SHARE)
-        self._counted[container.identity] = _Counted(until, tasks)
-        self._counted.move_to_end(container.identity)
-        while len(self._counted) > _MOST:
-            self._counted.popitem(last=False)
-        return tasks
-
-    def _load(self, container: Container, machine: Machine) -> Load | None:
-        place = container.cgroup.place()
-        if place is None:
-            return None
-        now = machine.boot_now
-        started = False
-
-        def ask(old: bytes | None) -> tuple[bytes, Load]:
-            nonlocal started
-            known = records.unpack_load(old)
-            if known is not None and old is not None and now - known.asked < _ASK_AGAIN:
-                return old, known.load
-            started = known is None
-            if known is None:
-                known = LoadRecord(place[0], place[1], container.level, now, now, Load(), Tasks(0, 0, 0, 0))
-            return records.pack_load(known._replace(asked=now)), known.load
-
-        load = self._keeper.update(records.LOAD, container.identity, ask)
-        if started:
-            self._keeper.wake()
-        return load
-
-    def _clocks(self, container: Container, snapshot: Snapshot) -> tuple[Mapping[int, CpuClock], int]:
-        """What does not go back from one read to the next: the CPUs' clocks and the last pid."""
-        place = container.cgroup.place()
-        directory = place[0] if place is not None else ""
-        last_pid = snapshot.tasks.last_pid if snapshot.tasks is not None else 0
-
-        def advance(old: bytes | None) -> tuple[bytes, tuple[Mapping[int, CpuClock], int]]:
-            highest, ledger = records.unpack_ledger(old)
-            highest = max(highest, last_pid)
-            ledger, clocks = cputime.advance(ledger, snapshot)
-            return records.pack_ledger(directory, highest, ledger), (clocks, highest)
-
-        return self._keeper.update(records.LEDGER, container.identity, advance)
-
-
-def _aged(
-    known: Snapshot,
-    age: int,
-    boot_offset: int = 0,
-    tasks: Tasks | None = None,
-    load: Load | None = None,
-    clocks: Mapping[int, CpuClock] | None = None,
-) -> Snapshot:
-    """What a cgroup said, and what it cannot say; a third of the cost of `dataclasses.replace`, in every read."""
-    return Snapshot(
-        known.machine,
-        known.path,
-        known.memory,
-        known.swap,
-        known.cpu,
-        known.io,
-        known.pids,
-        known.pressure,
-        known.hugetlb,
-        tasks,
-        age,
-        boot_offset,
-        load,
-        clocks,
-    )
-
-
-def _age(container: Container, machine: Machine) -> int:
-    """Uptime as the container's own clocks have it: its boot clock in a time namespace, else the age of its init."""
-    if container.boot_offset:
-        return max(0, machine.boot_now + container.boot_offset)
-    return max(0, machine.boot_now - container.started * 1_000_000 // machine.ticks)
+        return self._snapshots.machine().possible
 
 
 def _failure(number: int, path: str) -> OSError:

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Literal
 
 
 class Part(StrEnum):
@@ -197,6 +198,22 @@ class CpuClock:
 
 
 @dataclass(frozen=True, slots=True)
+class Policy:
+    """What of its resources a container is shown, where there is a choice."""
+
+    cpus: Literal["quota", "cpuset", "host"] = "quota"
+    """As many as the quota is worth out of the effective set; the whole effective set; all of the machine."""
+    swap: bool = True
+    """False: there is none."""
+    zswap: bool = True
+    """False: compressed swap is not told of."""
+    loadavg: bool = True
+    """False: load averages are 0, and nobody samples them."""
+    uptime: Literal["container", "host"] = "container"
+    """Since the container began, or since the machine did, so that `ps` can subtract start times from it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """A container at one moment: what the views render and the exporter counts."""
 
@@ -222,6 +239,7 @@ class Snapshot:
     load: Load | None = None
     clocks: Mapping[int, CpuClock] | None = None
     """What /proc/stat shows by physical CPU: never less than what an earlier snapshot had; see views/cputime.py."""
+    policy: Policy = Policy()
 
 
 def least(limits: Iterable[int | None]) -> int | None:

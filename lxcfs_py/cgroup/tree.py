@@ -21,6 +21,7 @@ from lxcfs_py.cgroup.model import (
     Memory,
     Part,
     Pids,
+    Policy,
     Pressure,
     Snapshot,
     Swap,
@@ -28,6 +29,7 @@ from lxcfs_py.cgroup.model import (
 )
 from lxcfs_py.host import Host
 
+_DEFAULT = Policy()
 _MEMORY = frozenset((Part.MEMORY, Part.SWAP, Part.EVENTS))
 _NAMING = ("memory", "cpu", "cpuacct", "pids", "blkio", "io", "")
 """Whose path names a container, in this order: the first that is not the root."""
@@ -98,7 +100,7 @@ class Cgroup:
         place = self.place()
         return tasks.read(host, place[0], version=place[1], level=level) if place is not None else None
 
-    def read(self, host: Host, parts: frozenset[Part], machine: Machine) -> Snapshot:
+    def read(self, host: Host, parts: frozenset[Part], machine: Machine, policy: Policy = _DEFAULT) -> Snapshot:
         """What the parts say now; OSError where the cgroup is gone, ParseError where the kernel says nonsense."""
         memory, swap = _memory(self, host, parts) if parts & _MEMORY else (None, None)
         return Snapshot(
@@ -112,6 +114,7 @@ class Cgroup:
             pressure=_pressure(self, host) if Part.PRESSURE in parts else None,
             hugetlb=_hugetlb(self, host) if Part.HUGETLB in parts else None,
             tasks=self.count(host) if Part.TASKS in parts else None,
+            policy=policy,
         )
 
 

@@ -16,15 +16,18 @@ from lxcfs_py.errors import ParseError
 
 
 def visible(snapshot: Snapshot) -> tuple[int, ...]:
-    """The first CPUs of the effective set, as many as the quota is worth; ascending, never empty on a sane host."""
-    online, cpu = snapshot.machine.online, snapshot.cpu
-    if cpu is None:
+    """The CPUs that the policy says: by default the first of the effective set, as many as the quota is worth.
+
+    Ascending, never empty on a sane host.
+    """
+    online, cpu, policy = snapshot.machine.online, snapshot.cpu, snapshot.policy.cpus
+    if cpu is None or policy == "host":
         return online
     allowed = online
     if cpu.cpus is not None and cpu.cpus != online:
         mine = frozenset(cpu.cpus)
         allowed = tuple(number for number in online if number in mine) or online
-    return allowed if cpu.quota is None else allowed[: cpu.quota.cpus]
+    return allowed if cpu.quota is None or policy == "cpuset" else allowed[: cpu.quota.cpus]
 
 
 def online(snapshot: Snapshot, host_text: bytes) -> bytes:

@@ -20,15 +20,18 @@ class Space(NamedTuple):
 
 
 def limited(snapshot: Snapshot) -> bool:
-    """Whether the container has less memory or swap than the host: then meminfo and swaps are its own."""
+    """Whether the container is shown less memory or swap than the host: then meminfo and swaps are its own."""
     memory, swap = snapshot.memory, snapshot.swap
+    if not snapshot.policy.swap:
+        return True
     return (memory is not None and memory.limit is not None) or (swap is not None and swap.limit is not None)
 
 
 def space(snapshot: Snapshot, host_total: int) -> Space:
-    """Of `host_total` bytes what this container may use; none where the kernel does not account swap."""
+    """Of `host_total` bytes what this container may use; none where the kernel does not account swap, or the policy
+    shows none."""
     swap = snapshot.swap
-    if swap is None:
+    if swap is None or not snapshot.policy.swap:
         return Space(0, 0)
     total = host_total if swap.limit is None else max(0, min(swap.limit, host_total))
     return Space(total, max(0, min(swap.usage, total)))

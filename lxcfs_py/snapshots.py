@@ -1,0 +1,177 @@
+"""A container -> all that a view needs to know of it: what its cgroup says, and what no cgroup file holds.
+
+That is its age, its tasks by state, its load averages and the CPU clocks that never go back. What of it must outlive a
+process is with the Keeper; a count of tasks is only remembered to save work.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from typing import NamedTuple, Protocol, TypeVar
+
+from lxcfs_py import records
+from lxcfs_py.caller import Container
+from lxcfs_py.cgroup import tree as cgroup_tree
+from lxcfs_py.cgroup.model import CpuClock, Load, Machine, Part, Snapshot, Tasks
+from lxcfs_py.host import Host
+from lxcfs_py.records import LoadRecord
+from lxcfs_py.views import cpus, cputime
+from lxcfs_py.views.table import View
+
+_TASKS_TRUST = 500_000
+"""Microseconds that a count of tasks is good for."""
+_TASKS_SHARE = 50
+"""It is good for this many times as long as it took, so that counting a fork bomb costs at most 2 % of a CPU."""
+_ASK_AGAIN = 60_000_000
+"""Microseconds after which a read of the load average is noted anew."""
+_MOST = 1024
+"""Containers whose count of tasks is remembered."""
+_SET = frozenset((Part.CPU,))
+
+T = TypeVar("T")
+
+
+class Keeper(Protocol):
+    """What outlives a worker; `rundir.RunDir` is one, `show` without a daemon has one that forgets."""
+
+    def update(self, kind: str, key: str, change: Callable[[bytes | None], tuple[bytes, T]]) -> T:
+        """Replace the record of a container by what `change` makes of it, alone under its lock; what it also gives."""
+        ...
+
+    def fallback(self, view: str, error: Exception) -> None:
+        """Count and, the first time, log that a view could not be rendered."""
+        ...
+
+    def wake(self) -> None:
+        """Tell the sampler that there is a container that it may not know."""
+        ...
+
+
+class _Counted(NamedTuple):
+    until: int
+    tasks: Tasks
+
+
+class Snapshots:
+    """Of the containers of one machine."""
+
+    def __init__(self, host: Host, keeper: Keeper) -> None:
+        self._host = host
+        self._keeper = keeper
+        self._clock = cgroup_tree.Clock(host)
+        self._counted: OrderedDict[str, _Counted] = OrderedDict()
+
+    def machine(self) -> Machine:
+        """What all containers share, now."""
+        return self._clock.now()
+
+    def visible(self, container: Container) -> tuple[int, ...]:
+        """The CPUs that a container is shown."""
+        return cpus.visible(container.cgroup.read(self._host, _SET, self._clock.now(), container.policy))
+
+    def of(self, view: View, container: Container) -> Snapshot:
+        """All that a view needs to know of a container, now."""
+        machine = self._clock.now()
+        needs = view.needs
+        snapshot = container.cgroup.read(self._host, view.parts, machine, container.policy)
+        if not needs:
+            return snapshot
+        age = _age(container, machine)
+        tasks = self._tasks(container, machine) if "tasks" in needs else None
+        load = self._load(container, machine) if "load" in needs else None
+        if "clocks" not in needs:
+            return _aged(snapshot, age, container.boot_offset, tasks, load)
+        clocks, processes = self._clocks(container, _aged(snapshot, age, tasks=tasks))
+        if tasks is not None:
+            tasks = Tasks(tasks.running, tasks.blocked, tasks.total, processes)
+        return _aged(snapshot, age, container.boot_offset, tasks, load, clocks)
+
+    def _tasks(self, container: Container, machine: Machine) -> Tasks | None:
+        known = self._counted.get(container.identity)
+        if known is not None and known.until > machine.boot_now:
+            return known.tasks
+        begun = time.monotonic_ns()
+        tasks = container.cgroup.count(self._host, container.level)
+        if tasks is None:
+            return None
+        took = (time.monotonic_ns() - begun) // 1000
+        until = machine.boot_now + max(_TASKS_TRUST, took * _TASKS_SHARE)
+        self._counted[container.identity] = _Counted(until, tasks)
+        self._counted.move_to_end(container.identity)
+        while len(self._counted) > _MOST:
+            self._counted.popitem(last=False)
+        return tasks
+
+    def _load(self, container: Container, machine: Machine) -> Load | None:
+        place = container.cgroup.place()
+        if place is None or not container.policy.loadavg:
+            return None
+        now = machine.boot_now
+        started = False
+
+        def ask(old: bytes | None) -> tuple[bytes, Load]:
+            nonlocal started
+            known = records.unpack_load(old)
+            if known is not None and old is not None and now - known.asked < _ASK_AGAIN:
+                return old, known.load
+            started = known is None
+            if known is None:
+                known = LoadRecord(place[0], place[1], container.level, now, now, Load(), Tasks(0, 0, 0, 0))
+            return records.pack_load(known._replace(asked=now)), known.load
+
+        load = self._keeper.update(records.LOAD, container.identity, ask)
+        if started:
+            self._keeper.wake()
+        return load
+
+    def _clocks(self, container: Container, snapshot: Snapshot) -> tuple[Mapping[int, CpuClock], int]:
+        """What does not go back from one read to the next: the CPUs' clocks and the last pid."""
+        place = container.cgroup.place()
+        directory = place[0] if place is not None else ""
+        last_pid = snapshot.tasks.last_pid if snapshot.tasks is not None else 0
+
+        def advance(old: bytes | None) -> tuple[bytes, tuple[Mapping[int, CpuClock], int]]:
+            highest, ledger = records.unpack_ledger(old)
+            highest = max(highest, last_pid)
+            ledger, clocks = cputime.advance(ledger, snapshot)
+            return records.pack_ledger(directory, highest, ledger), (clocks, highest)
+
+        return self._keeper.update(records.LEDGER, container.identity, advance)
+
+
+def _aged(
+    known: Snapshot,
+    age: int,
+    boot_offset: int = 0,
+    tasks: Tasks | None = None,
+    load: Load | None = None,
+    clocks: Mapping[int, CpuClock] | None = None,
+) -> Snapshot:
+    """What a cgroup said, and what it cannot say; a third of the cost of `dataclasses.replace`, in every read."""
+    return Snapshot(
+        known.machine,
+        known.path,
+        known.memory,
+        known.swap,
+        known.cpu,
+        known.io,
+        known.pids,
+        known.pressure,
+        known.hugetlb,
+        tasks,
+        age,
+        boot_offset,
+        load,
+        clocks,
+        known.policy,
+    )
+
+
+def _age(container: Container, machine: Machine) -> int:
+    """Uptime as the container's own clocks have it: its boot clock in a time namespace, else the age of its init, or
+    the machine's where the policy says so."""
+    if container.boot_offset or container.policy.uptime == "host":
+        return max(0, machine.boot_now + container.boot_offset)
+    return max(0, machine.boot_now - container.started * 1_000_000 // machine.ticks)
