@@ -38,10 +38,6 @@ def _folders(paths: Iterable[str]) -> dict[str, list[str]]:
     return {folder: sorted(names) for folder, names in found.items()}
 
 
-_BY_PATH: Mapping[str, View] = {view.path: view for view in VIEWS}
-_FOLDERS: Mapping[str, list[str]] = _folders([*(path for path in _BY_PATH if not path.startswith(f"{CPU}/")), CPU])
-
-
 class Filesystem:
     """The by-caller tree (`fuse.tree.Tree`)."""
 
@@ -50,13 +46,16 @@ class Filesystem:
         self._callers = callers
         self._keeper = keeper
         self._snapshots = Snapshots(host, keeper)
+        self._views: Mapping[str, View] = {view.path: view for view in VIEWS if host.exists(view.path)}
+        self._modes = {path: host.stat(path).st_mode & 0o444 for path in self._views}
+        self._folders = _folders([*(path for path in self._views if not path.startswith(f"{CPU}/")), CPU])
 
     def attributes(self, path: str, pid: int) -> Attributes:
         """OSError(ENOENT) where this caller has no such path."""
-        if path in _FOLDERS or path == CPU:
+        if path in self._folders or path == CPU:
             return tree.DIRECTORY
-        if path in _BY_PATH:
-            return tree.FILE
+        if path in self._views:
+            return tree.FILE._replace(mode=stat.S_IFREG | self._modes[path])
         self._check(path, pid)
         found = self._host.stat(path, follow=False)
         if not stat.S_ISDIR(found.st_mode) and not stat.S_ISREG(found.st_mode) and not stat.S_ISLNK(found.st_mode):
@@ -65,10 +64,10 @@ class Filesystem:
 
     def names(self, path: str, pid: int) -> list[str]:
         """Names of a directory: what `attributes` finds for the same caller, and nothing else."""
-        fixed = _FOLDERS.get(path)
+        fixed = self._folders.get(path)
         if fixed is not None:
             return fixed
-        if path in _BY_PATH:
+        if path in self._views:
             raise _failure(errno.ENOTDIR, path)
         self._check(path, pid)
         names = self._host.names(path)
@@ -79,17 +78,17 @@ class Filesystem:
 
     def link(self, path: str, pid: int) -> str:
         """Target of a symbolic link, as the host has it."""
-        if path in _FOLDERS or path in _BY_PATH:
+        if path in self._folders or path in self._views:
             raise _failure(errno.EINVAL, path)
         self._check(path, pid)
         return self._host.link(path)
 
     def text(self, path: str, pid: int) -> bytes:
         """The whole text as it is now."""
-        view = _BY_PATH.get(path)
+        view = self._views.get(path)
         if view is not None:
             return self.view(view, pid)
-        if path in _FOLDERS:
+        if path in self._folders:
             raise _failure(errno.EISDIR, path)
         self._check(path, pid)
         return self._passed(path, pid)
