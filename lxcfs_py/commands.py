@@ -1,0 +1,101 @@
+"""What each command of lxcfs-py does with its options. Raises; `cli` prints errors and says the exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import TYPE_CHECKING, TypeVar
+
+from lxcfs_py import errors
+from lxcfs_py.errors import Error, NotFound
+from lxcfs_py.fuse import mountpoint, protocol
+from lxcfs_py.host import Host
+from lxcfs_py.instance import Config
+from lxcfs_py.rundir import counters, state
+
+if TYPE_CHECKING:
+    from lxcfs_py.filesystem import Filesystem
+    from lxcfs_py.snapshots import Keeper
+
+CPU = "/sys/devices/system/cpu"
+
+T = TypeVar("T")
+
+
+def _filesystem(keeper: Keeper) -> Filesystem:
+    from lxcfs_py.caller import Callers
+    from lxcfs_py.cgroup import hierarchy
+    from lxcfs_py.filesystem import Filesystem
+
+    host = Host()
+    return Filesystem(host, Callers(host, hierarchy.find(host)), keeper)
+
+
+def serve(options: argparse.Namespace) -> None:
+    """Mount and serve until told to end."""
+    from lxcfs_py import supervisor
+
+    config = Config(mountpoint.resolve(options.mount), os.path.abspath(options.run_dir), options.workers)
+    if options.transport == "fusepy":
+        supervisor.serve_through_libfuse(config, _filesystem, Host())
+    else:
+        supervisor.Supervisor(config, _filesystem, Host()).serve()
+
+
+def status(options: argparse.Namespace) -> None:
+    """Who serves, and what was asked of it."""
+    host = Host()
+    known = state.read(options.run_dir)
+    if known is None or not any(state.is_alive(host, one) for one in (known.supervisor, *known.workers)):
+        raise NotFound(f"{options.run_dir}: nobody serves with this run directory", "lxcfs-py serve does")
+    numbered, named = counters.read_all(f"{options.run_dir}/counters")
+    requests = {protocol.Opcode(number).name: count for number, count in enumerate(numbered) if count}
+    if options.json:
+        alive = {"supervised": state.is_alive(host, known.supervisor)}
+        print(json.dumps({**asdict(known), **alive, "requests": requests, "events": named}))
+        return
+    print(f"mount       {known.mount} ({known.transport}, version {known.version})")
+    print(f"started     {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(known.started))}")
+    for name, ones in (("supervisor", (known.supervisor,)), ("processes", known.workers)):
+        print(f"{name:<11} {' '.join(f'{one.pid}{_if_gone(host, one)}' for one in ones)}")
+    print(f"requests    {sum(requests.values())} ({', '.join(f'{name} {n}' for name, n in requests.items())})")
+    for name, count in sorted(named.items()):
+        print(f"events      {count} {name}")
+
+
+def _if_gone(host: Host, process: state.Process) -> str:
+    return "" if state.is_alive(host, process) else " (gone)"
+
+
+def show(options: argparse.Namespace) -> None:
+    """A virtual file as a process would read it."""
+    host = Host()
+    if options.pid < 1 or not host.exists(f"proc/{options.pid}"):
+        raise NotFound(f"no process {options.pid}", "--pid takes the number that ps shows on the host")
+    path = options.file.strip("/")
+    path = path if path.startswith(("proc/", "sys/")) else f"proc/{path}"
+    filesystem = _filesystem(_Forgetful())
+    try:
+        text = filesystem.text(path, options.pid)
+    except FileNotFoundError:
+        views = " ".join(filesystem.names("proc", options.pid))
+        raise NotFound(f"{options.file}: no such virtual file", f"there are {views}, and those of {CPU}") from None
+    sys.stdout.buffer.write(text)
+
+
+class _Forgetful:
+    """What `show` needs of a run directory: nothing outlives it, and a view that fails is an error."""
+
+    def update(self, _kind: str, _key: str, change: Callable[[bytes | None], tuple[bytes, T]]) -> T:
+        return change(None)[1]
+
+    def fallback(self, view: str, error: Exception) -> None:
+        raise Error(f"{view}: {errors.describe(error)[0]}", "a mount serves the host's text in its place") from error
+
+    def wake(self) -> None:
+        pass
