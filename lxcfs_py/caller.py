@@ -17,7 +17,7 @@ from __future__ import annotations
 import os
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeVar
 
 from lxcfs_py import linux
@@ -62,12 +62,18 @@ class _Namespace(NamedTuple):
 
 
 class Callers:
-    """Answers for one machine; `ask_kernel` is NS_GET_TGID_FROM_PIDNS, or raises OSError as an older kernel would."""
+    """Answers for one machine; `ask_kernel` is NS_GET_TGID_FROM_PIDNS, or raises OSError as an older kernel would.
+    `hosts_text` is a word that is not 0 while everybody is to be shown the host's text."""
 
     def __init__(
-        self, host: Host, hierarchies: Hierarchies, ask_kernel: Callable[[int, int], int] = linux.pid_from_pidns
+        self,
+        host: Host,
+        hierarchies: Hierarchies,
+        ask_kernel: Callable[[int, int], int] = linux.pid_from_pidns,
+        hosts_text: Sequence[int] | memoryview = (0,),
     ) -> None:
         self._ask_kernel = ask_kernel
+        self._hosts_text = hosts_text
         self._host = host
         self._hierarchies = hierarchies
         self._ours = host.stat("proc/self/ns/pid").st_ino
@@ -83,7 +89,7 @@ class Callers:
 
     def container(self, pid: int) -> Container | None:
         """The container of a reader, None for the host's text; OSError where the reader is gone."""
-        if pid == 0:
+        if pid == 0 or self._hosts_text[0]:
             return None
         number = self._host.stat(f"proc/{pid}/ns/pid").st_ino
         if number == self._ours:

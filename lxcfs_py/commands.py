@@ -7,7 +7,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, TypeVar
 
@@ -16,7 +16,8 @@ from lxcfs_py.errors import Error, NotFound
 from lxcfs_py.fuse import mountpoint, protocol
 from lxcfs_py.host import Host
 from lxcfs_py.instance import Config
-from lxcfs_py.rundir import counters, state
+from lxcfs_py.rundir import RunDir, counters, state
+from lxcfs_py.rundir.control import Control
 
 if TYPE_CHECKING:
     from lxcfs_py.filesystem import Filesystem
@@ -27,13 +28,17 @@ CPU = "/sys/devices/system/cpu"
 T = TypeVar("T")
 
 
-def _filesystem(keeper: Keeper) -> Filesystem:
+def _tree(run_dir: RunDir) -> Filesystem:
+    return _filesystem(run_dir, run_dir.control.hosts_text)
+
+
+def _filesystem(keeper: Keeper, hosts_text: Sequence[int] | memoryview = (0,)) -> Filesystem:
     from lxcfs_py.caller import Callers
     from lxcfs_py.cgroup import hierarchy
     from lxcfs_py.filesystem import Filesystem
 
     host = Host()
-    return Filesystem(host, Callers(host, hierarchy.find(host)), keeper)
+    return Filesystem(host, Callers(host, hierarchy.find(host), hosts_text=hosts_text), keeper)
 
 
 def serve(options: argparse.Namespace) -> None:
@@ -42,9 +47,9 @@ def serve(options: argparse.Namespace) -> None:
 
     config = Config(mountpoint.resolve(options.mount), os.path.abspath(options.run_dir), options.workers)
     if options.transport == "fusepy":
-        supervisor.serve_through_libfuse(config, _filesystem, Host())
+        supervisor.serve_through_libfuse(config, _tree, Host())
     else:
-        supervisor.Supervisor(config, _filesystem, Host()).serve()
+        supervisor.Supervisor(config, _tree, Host()).serve()
 
 
 def status(options: argparse.Namespace) -> None:
@@ -54,13 +59,16 @@ def status(options: argparse.Namespace) -> None:
     if known is None or not any(state.is_alive(host, one) for one in (known.supervisor, *known.workers)):
         raise NotFound(f"{options.run_dir}: nobody serves with this run directory", "lxcfs-py serve does")
     numbered, named = counters.read_all(f"{options.run_dir}/counters")
+    hosts_text = bool(Control(options.run_dir).hosts_text[0])
     requests = {protocol.Opcode(number).name: count for number, count in enumerate(numbered) if count}
     if options.json:
-        alive = {"supervised": state.is_alive(host, known.supervisor)}
-        print(json.dumps({**asdict(known), **alive, "requests": requests, "events": named}))
+        now = {"supervised": state.is_alive(host, known.supervisor), "hosts_text": hosts_text}
+        print(json.dumps({**asdict(known), **now, "requests": requests, "events": named}))
         return
     print(f"mount       {known.mount} ({known.transport}, version {known.version})")
     print(f"started     {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(known.started))}")
+    if hosts_text:
+        print("shown       the host's text to everybody, until the supervisor gets SIGUSR2")
     for name, ones in (("supervisor", (known.supervisor,)), ("processes", known.workers)):
         print(f"{name:<11} {' '.join(f'{one.pid}{_if_gone(host, one)}' for one in ones)}")
     print(f"requests    {sum(requests.values())} ({', '.join(f'{name} {n}' for name, n in requests.items())})")

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import NoReturn
 
-from lxcfs_py import __version__, instance, sampler, service
+from lxcfs_py import __version__, instance, orders, sampler, service
 from lxcfs_py.errors import Error
 from lxcfs_py.fuse import device, mountpoint, protocol, tree
 from lxcfs_py.fuse.mountpoint import Health
@@ -44,7 +44,8 @@ _QUICK = 1.0
 _LONGEST_DELAY = 1.0
 _GRACE = 0.5
 """Seconds that workers have to see that the mount is gone."""
-_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
+_END = (signal.SIGTERM, signal.SIGINT)
+_SIGNALS = (*_END, *orders.ORDERS, signal.SIGCHLD)
 _SAMPLER = "sampler"
 
 MakeTree = Callable[[RunDir], tree.Tree]
@@ -118,12 +119,12 @@ class Supervisor:
         """Until told to end: restart who died, kill who is stuck."""
         while True:
             got = signal.sigtimedwait(_SIGNALS, self._until_next())
-            if got is not None and got.si_signo in (signal.SIGTERM, signal.SIGINT):
+            if got is not None and got.si_signo in _END:
                 _log.info("event=ending signal=%s", signal.Signals(got.si_signo).name)
                 service.notify("STOPPING=1")
                 return
-            if got is not None and got.si_signo == signal.SIGHUP:
-                _log.info("event=ignored signal=SIGHUP cause='there is no configuration to read again'")
+            if got is not None and got.si_signo in orders.ORDERS:
+                orders.obey(got.si_signo, self.config.run_dir)
             self._reap()
             self._restart()
             self._kill_stuck()
@@ -244,9 +245,11 @@ def serve_through_libfuse(config: Config, make_tree: MakeTree, host: Host) -> No
             os.close(writing)
             sampler.run(host, RunDir(config.run_dir, _SAMPLER), reading)
 
+        signal.pthread_sigmask(signal.SIG_BLOCK, orders.ORDERS)
         child = os.fork()
         if child == 0:
             _be_child(sample)
+        orders.obey_in_thread(config.run_dir)
 
         def ready() -> None:
             me, other = state.process(host, os.getpid()), state.process(host, child)
@@ -266,7 +269,7 @@ def _be_child(run: Callable[[], None]) -> NoReturn:
     """The rest of a child's life. It leaves signals from the terminal or the service manager to its parent."""
     status = 1
     try:
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        for number in (*_END, *orders.ORDERS):
             signal.signal(number, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         gc.freeze()

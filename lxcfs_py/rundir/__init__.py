@@ -6,6 +6,7 @@
     handles kept* texts/ texts of open files                      texts
     nodes                inode numbers of paths                   nodes
     counters/NAME        counts for `lxcfs-py status`             counters
+    control              what an operator said to all processes   control
     records/             opaque records by container              records
 
 All but `lock` and `records` belong to one mount and are removed with it. What a record says is its writer's business.
@@ -20,13 +21,14 @@ import os
 import shutil
 
 from lxcfs_py.errors import Error
+from lxcfs_py.rundir.control import Control
 from lxcfs_py.rundir.counters import Counters
 from lxcfs_py.rundir.records import Records
 
 _log = logging.getLogger(__name__)
 
 _FOLDERS = ("slots", "texts", "counters")
-_FILES = ("handles", "kept", "nodes", "state.json")
+_FILES = ("control", "handles", "kept", "nodes", "state.json")
 
 
 class RunDir(Records):
@@ -37,6 +39,7 @@ class RunDir(Records):
         super().__init__(path)
         self.path = path
         self.counters = Counters(f"{path}/counters/{name}")
+        self.control = Control(path)
         self._waker = waker
         self._logged: set[tuple[str, str]] = set()
 

@@ -1,6 +1,6 @@
 """A tree whose texts change at each render and some of whose files kill or stop the worker that renders them.
 
-`python -m tests.system.fake_tree MOUNT RUN_DIR [TRANSPORT]` serves it in the foreground, as `lxcfs-py serve` does.
+`python -m tests.system.fake_tree MOUNT --run-dir DIR [TRANSPORT]` serves it, as `lxcfs-py serve` does.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def check_stamped(text: bytes) -> bytes:
     return stamp
 
 
-def main(mount: str, run_dir: str, transport: str = "device") -> None:
+def main(mount: str, _: str, run_dir: str, transport: str = "device") -> None:
     logging.basicConfig(format="lxcfs-py: level=%(levelname)s %(message)s", level=logging.INFO)
     config = Config(mountpoint.resolve(mount), run_dir)
     once = str(Path(run_dir).parent)

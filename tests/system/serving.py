@@ -18,6 +18,7 @@ from lxcfs_py.host import Host
 from lxcfs_py.rundir import state
 
 FAKE = (sys.executable, "-m", "tests.system.fake_tree")
+REAL = (sys.executable, "-m", "lxcfs_py.cli", "serve")
 _PATIENCE = 30
 
 
@@ -45,7 +46,7 @@ class Served:
 
 
 @contextmanager
-def serving(directory: Path, *arguments: str, command: tuple[str, ...] = FAKE, workers: int = 2) -> Iterator[Served]:
+def serving(directory: Path, *arguments: str, command: tuple[str, ...] = FAKE) -> Iterator[Served]:
     """A daemon that has said that it is ready; at the end it must go by SIGTERM and leave nothing."""
     mount, run_dir, log = directory / "mount", directory / "run", directory / "log"
     with started(directory, *arguments, command=command) as process:
@@ -67,7 +68,7 @@ def started(directory: Path, *arguments: str, command: tuple[str, ...] = FAKE) -
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening, log.open("wb") as output:
         listening.bind(address)
         process = subprocess.Popen(
-            [*command, str(mount), str(run_dir), *arguments],
+            [*command, str(mount), "--run-dir", str(run_dir), *arguments],
             env={**os.environ, "NOTIFY_SOCKET": address},
             stdout=output,
             stderr=subprocess.STDOUT,
