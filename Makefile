@@ -1,7 +1,7 @@
 # make setup   the virtual environment .venv with the three commands, and the Debian packages that are missing
 # make demo    what the same tools say on the host, in a container, and in a container with lxcfs-py
 # make test    every check: style, types, layers, unit, golden, laws, system, peers, cgroup v2 guest
-# make test-v2 the system tests alone, in a guest with a pure cgroup v2 kernel; KERNEL=tcg-6.1 chooses one
+# make test-v2 the system tests alone, in a guest with a pure cgroup v2 kernel; KERNEL=tcg-6.1 or tcg-6.12 chooses one
 # make bench   the figures of the README
 
 # A User Mode Linux kernel for the guest, if one is kept beside the checkout; see tests/README.md.

@@ -20,7 +20,7 @@ from lxcfs_py.host import Host
 from tests import cgroups
 from tests.cgroups import Limits
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.smoke]
 
 MIB = 1 << 20
 BUSY = "import time\nend = time.thread_time() + {}\nwhile time.thread_time() < end: pass"

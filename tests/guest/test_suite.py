@@ -1,30 +1,86 @@
-"""The project's system tests on a pure cgroup v2 kernel; their output is shown where one fails."""
+"""The project's system tests on kernels with a pure cgroup v2; their output is shown where one fails.
+
+All of them in User Mode Linux, and those marked `smoke` on Debian's own kernels. The latter run side by side, since
+each keeps about one CPU busy.
+"""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
+from tests.guest import kernels, suite
+
+InSummary = Callable[[str], None]
+
+NO_UML = f"no User Mode Linux kernel: make one with python -m tests.guest --build, or name one in ${kernels.VARIABLE}"
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A guest in which tests run; `folder` gets their output and a report."""
+
+    kernel: str
+    folder: Path
+    process: subprocess.Popen[bytes]
+
+    def passes(self) -> str:
+        """Wait for its end; the last line of the output, where no test failed and some ran."""
+        status = self.process.wait()
+        output = (self.folder / "output").read_text()
+        if status:
+            pytest.fail(f"in {self.kernel}, exit status {status}:\n{output}", pytrace=False)
+        found = ElementTree.parse(self.folder / "junit.xml").getroot().find("testsuite")
+        assert found is not None
+        assert int(found.attrib["tests"]) > int(found.attrib["skipped"]), output
+        return f"on cgroup v2 in {self.kernel}: {output.splitlines()[-1].strip('= ')}"
+
+
+def start(kernel: str, folder: Path) -> subprocess.Popen[bytes]:
+    report = f"--junitxml={folder / 'junit.xml'}"
+    command = [sys.executable, "-m", "tests.guest.suite", "--kernel", kernel, "--rw", str(folder), report, "--color=no"]
+    with open(folder / "output", "wb") as output:
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+
+
+@pytest.fixture(scope="module")
+def debians(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, Suite]]:
+    """The smoke set on each of Debian's kernels, all under way."""
+    with ExitStack() as stack:
+        suites = {}
+        for kernel in kernels.PACKAGED:
+            folder = tmp_path_factory.mktemp(kernel)
+            process = stack.enter_context(start(kernel, folder))
+            stack.callback(process.terminate)
+            suites[kernel] = Suite(kernel, folder, process)
+        yield suites
+
 
 @pytest.mark.guest
-def test_the_system_tests_pass_on_cgroup_v2(tmp_path: Path, in_summary: Callable[[str], None]) -> None:
-    report = tmp_path / "junit.xml"
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.guest.suite", "--rw", str(tmp_path), f"--junitxml={report}", "--color=no"],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    if done.returncode:
-        pytest.fail(f"in the guest, exit status {done.returncode}:\n{done.stdout}", pytrace=False)
-    suite = ElementTree.parse(report).getroot().find("testsuite")
-    assert suite is not None
-    ran = int(suite.attrib["tests"]) - int(suite.attrib["skipped"])
-    assert ran > 0, done.stdout
-    in_summary(f"in the cgroup v2 guest: {done.stdout.splitlines()[-1].strip('= ')}")
+@pytest.mark.skipif(kernels.default(os.environ) != "uml", reason=NO_UML)
+def test_the_system_tests_pass_on_cgroup_v2(tmp_path: Path, in_summary: InSummary) -> None:
+    with start("uml", tmp_path) as process:
+        in_summary(Suite("uml", tmp_path, process).passes())
+
+
+@pytest.mark.guest
+@pytest.mark.parametrize("kernel", kernels.PACKAGED)
+def test_the_smoke_set_passes_on_debians_kernels(
+    kernel: str, debians: Mapping[str, Suite], in_summary: InSummary
+) -> None:
+    in_summary(debians[kernel].passes())
+
+
+def test_modules_are_chosen_by_the_marks_that_they_write_out() -> None:
+    assert set(suite.written_out("smoke")) < set(suite.written_out("system"))
+    assert "tests/system/test_caller.py" in suite.written_out("smoke")
+    named = suite.pytest_command("tcg-6.1", ["--durations=3", "tests/system/test_truth.py::test_x"])
+    assert [word for word in named if word.startswith("tests/")] == ["tests/system/test_truth.py::test_x"]

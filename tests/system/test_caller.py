@@ -18,7 +18,7 @@ from lxcfs_py.host import Host
 from tests import cgroups
 from tests.cgroups import Limits
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.smoke]
 
 GROUP = "/lxt-caller"
 LIMITED = Limits(memory=64 << 20)

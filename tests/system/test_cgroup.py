@@ -16,7 +16,7 @@ from lxcfs_py.host import Host
 from tests import cgroups
 from tests.cgroups import Limits
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.smoke]
 
 MEBI = 1 << 20
 NAME = f"/lxt-guest-{os.getpid()}"
@@ -36,7 +36,6 @@ def snapshot(host: Host, path: str, parts: frozenset[Part] = ALL) -> Snapshot:
     return tree.at(hierarchies, path).read(host, parts, tree.machine(host))
 
 
-@pytest.mark.smoke
 def test_the_cgroup_of_a_process_is_where_it_was_put(host: Host, top: str) -> None:
     with cgroups.made(f"{top}/below"), cgroups.container(f"{top}/below", "pass") as pid:
         cgroup = tree.of(host, hierarchy.find(host), pid)
@@ -47,7 +46,6 @@ def test_the_cgroup_of_a_process_is_where_it_was_put(host: Host, top: str) -> No
         assert str(pid) in Path("/", place[0], "cgroup.procs").read_text().split()
 
 
-@pytest.mark.smoke
 def test_limits_are_read_back(host: Host, top: str) -> None:
     limits = Limits(memory=96 * MEBI, quota=150_000, cpuset="0", pids=77)
     with cgroups.made(f"{top}/limited", limits) as path:
@@ -72,7 +70,6 @@ def test_a_group_without_limits_has_none(host: Host, top: str) -> None:
     assert now.cpu.cpus == now.machine.online
 
 
-@pytest.mark.smoke
 @pytest.mark.parametrize("delegate", [True, False], ids=["controllers in the leaf", "leaf without controllers"])
 def test_the_least_limit_of_all_ancestors_counts(host: Host, top: str, delegate: bool) -> None:
     outer = Limits(memory=64 * MEBI, quota=150_000, pids=500)
@@ -112,7 +109,6 @@ def test_a_limit_that_is_changed_is_seen_at_once(host: Host, top: str) -> None:
     assert seen == [64 * MEBI, 32 * MEBI]
 
 
-@pytest.mark.smoke
 def test_what_a_container_uses_is_counted(host: Host, top: str) -> None:
     code = (
         "import time; keep = b'x' * (48 << 20)\nend = time.process_time() + 0.2\nwhile time.process_time() < end: pass"

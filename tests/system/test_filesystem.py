@@ -23,7 +23,7 @@ from lxcfs_py.views.table import VIEWS
 from tests import cgroups
 from tests.cgroups import Limits
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.smoke]
 
 GROUP = "/lxt-filesystem"
 T = TypeVar("T")
