@@ -14,11 +14,11 @@ from typing import NamedTuple, Protocol, TypeVar
 from lxcfs_py import records
 from lxcfs_py.caller import Container
 from lxcfs_py.cgroup import tree as cgroup_tree
-from lxcfs_py.cgroup.model import CpuClock, Load, Machine, Part, Snapshot, Tasks
+from lxcfs_py.cgroup.model import CpuClock, Load, Machine, Snapshot, Tasks
 from lxcfs_py.host import Host
 from lxcfs_py.records import LoadRecord
-from lxcfs_py.views import cpus, cputime
-from lxcfs_py.views.table import View
+from lxcfs_py.views import cputime
+from lxcfs_py.views.table import Wanting
 
 _TASKS_TRUST = 500_000
 """Microseconds that a count of tasks is good for."""
@@ -28,7 +28,6 @@ _ASK_AGAIN = 60_000_000
 """Microseconds after which a read of the load average is noted anew."""
 _MOST = 1024
 """Containers whose count of tasks is remembered."""
-_SET = frozenset((Part.CPU,))
 
 T = TypeVar("T")
 
@@ -63,19 +62,11 @@ class Snapshots:
         self._clock = cgroup_tree.Clock(host)
         self._counted: OrderedDict[str, _Counted] = OrderedDict()
 
-    def machine(self) -> Machine:
-        """What all containers share, now."""
-        return self._clock.now()
-
-    def visible(self, container: Container) -> tuple[int, ...]:
-        """The CPUs that a container is shown."""
-        return cpus.visible(container.cgroup.read(self._host, _SET, self._clock.now(), container.policy))
-
-    def of(self, view: View, container: Container) -> Snapshot:
-        """All that a view needs to know of a container, now."""
+    def of(self, wanting: Wanting, container: Container) -> Snapshot:
+        """All that a view or a subtree needs to know of a container, now."""
         machine = self._clock.now()
-        needs = view.needs
-        snapshot = container.cgroup.read(self._host, view.parts, machine, container.policy)
+        needs = wanting.needs
+        snapshot = container.cgroup.read(self._host, wanting.parts, machine, container.policy)
         if not needs:
             return snapshot
         age = _age(container, machine)

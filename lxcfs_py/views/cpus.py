@@ -8,7 +8,7 @@ cputopology.rst, cpuset(7) "Formats". Which names exist is for the file system t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 
 from lxcfs_py.cgroup import parse
 from lxcfs_py.cgroup.model import Snapshot
@@ -72,18 +72,24 @@ def cut_mask(text: bytes, shown: Sequence[int]) -> bytes:
     return b",".join(cut) + b"\n"
 
 
+def cut_words(text: bytes, shown: Sequence[int]) -> bytes:
+    """The same for numbers with blanks, or a comma and a blank, between them: cpufreq's and a disk queue's."""
+    numbers = parse.cpu_list(b",".join(text.replace(b",", b" ").split()))
+    between = b", " if b"," in text else b" "
+    return between.join(b"%d" % number for number in numbers if number in shown) + b"\n"
+
+
 _TOPOLOGY = ("core_cpus", "core_siblings", "thread_siblings", "cluster_cpus", "die_cpus", "package_cpus")
 _MAINFRAME = ("book_cpus", "book_siblings", "drawer_cpus", "drawer_siblings", "ppin_siblings")
 
-CUTS: Mapping[str, Callable[[bytes, Sequence[int]], bytes]] = {
-    **{f"{name}_list": cut_list for name in (*_TOPOLOGY, *_MAINFRAME)},
-    **dict.fromkeys((*_TOPOLOGY, *_MAINFRAME), cut_mask),
-    "shared_cpu_list": cut_list,
-    "shared_cpu_map": cut_mask,
-    "cpulist": cut_list,
-    "cpumap": cut_mask,
-}
-"""By file name: the topology (cpuN/topology), cache (cpuN/cache/indexM) and node (nodeN) files that name CPUs."""
+LISTS = (
+    *(f"{name}_list" for name in (*_TOPOLOGY, *_MAINFRAME)),
+    *("shared_cpu_list", "cpulist", "enabled", "isolated", "nohz_full", "housekeeping"),
+)
+"""Names of the files that hold a CPU list: topology (cpuN/topology), cache (cpuN/cache/indexM), node (nodeN) and what
+is said of all CPUs."""
+MASKS = (*_TOPOLOGY, *_MAINFRAME, "shared_cpu_map", "cpumap")
+"""Names of those that hold a mask."""
 
 
 def _line(cpus: tuple[int, ...]) -> bytes:

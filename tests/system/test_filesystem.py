@@ -17,7 +17,7 @@ import pytest
 from lxcfs_py import records
 from lxcfs_py.caller import Callers, Container
 from lxcfs_py.cgroup import hierarchy, tree
-from lxcfs_py.filesystem import CPU, Filesystem
+from lxcfs_py.filesystem import Filesystem
 from lxcfs_py.host import Host
 from lxcfs_py.views.table import VIEWS
 from tests import cgroups
@@ -26,6 +26,7 @@ from tests.cgroups import Limits
 pytestmark = [pytest.mark.system, pytest.mark.smoke]
 
 GROUP = "/lxt-filesystem"
+CPU = "sys/devices/system/cpu"
 T = TypeVar("T")
 
 

@@ -134,4 +134,13 @@ def test_masks_and_lists_say_the_same(host: set[int], shown: set[int]) -> None:
 
 def test_every_topology_file_of_a_captured_machine_that_names_cpus_is_cut() -> None:
     named = {"core_cpus", "core_siblings", "thread_siblings", "package_cpus", "die_cpus", "cluster_cpus"}
-    assert {*named, *(f"{name}_list" for name in named), "shared_cpu_map", "shared_cpu_list"} <= set(cpus.CUTS)
+    assert {*(f"{name}_list" for name in named), "shared_cpu_list"} <= set(cpus.LISTS)
+    assert {*named, "shared_cpu_map"} <= set(cpus.MASKS)
+
+
+@pytest.mark.parametrize(
+    ("text", "cut"),
+    [(b"0 1 2 3\n", b"0 1\n"), (b"1\n", b"1\n"), (b"2, 3\n", b"\n"), (b"0, 1, 2\n", b"0, 1\n"), (b"\n", b"\n")],
+)
+def test_cut_words_keeps_what_is_between_them(text: bytes, cut: bytes) -> None:
+    assert cpus.cut_words(text, (0, 1)) == cut
