@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from lxcfs_py.host import Host
@@ -22,6 +23,9 @@ _KERNEL_MARKS = ("system", "peer", "guest")
 _CI = os.environ.get("CI") == "true"
 
 _SUMMARY = pytest.StashKey[list[str]]()
+
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")  # a busy machine is no fault of the code
 
 Golden = Callable[[Path, bytes], None]
 
