@@ -14,14 +14,18 @@ from lxcfs_py.views.table import VIEWS
 
 DEPLOY = Path(__file__).parents[1] / "deploy"
 PATHS = {view.path for view in VIEWS if view.path.startswith("proc/")} | {"sys/devices/system/cpu"}
-RUNC_REFUSES = {"proc/vmstat"}
+PRESSURE = {path for path in PATHS if path.startswith("proc/pressure/")}
+"""Written to by those who want to be woken, so bound for writing."""
+RUNC_REFUSES = {"proc/vmstat"} | PRESSURE
 """runc mounts nothing below /proc but what is on a list of its own."""
 
 
 def lxc() -> list[tuple[str, str]]:
     lines = (DEPLOY / "lxc/lxcfs-py.conf").read_text().splitlines()
     words = [line.split() for line in lines if line.startswith("lxc.mount.entry = ")]
-    assert {tuple(entry[4:]) for entry in words} == {("none", "bind,ro,optional", "0", "0")}
+    for _, _, source, _, *rest in words:
+        writable = source.removeprefix(f"{cli.MOUNT}/") in PRESSURE
+        assert rest == ["none", "bind,optional" if writable else "bind,ro,optional", "0", "0"]
     return [(entry[2], f"/{entry[3]}") for entry in words]
 
 

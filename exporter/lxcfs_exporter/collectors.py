@@ -14,7 +14,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, UnknownMetricFamily
 
-from lxcfs_py.cgroup.model import Cpu, CpuTime, Io, Memory, Part, Pids, Pressure, Snapshot, Swap
+from lxcfs_py.cgroup.model import PRESSURE, Cpu, CpuTime, Io, Memory, Part, Pids, Pressure, Snapshot, Swap
 
 _LABELS = ("id", "name", "image")
 _SECOND = 1_000_000
@@ -326,6 +326,6 @@ COLLECTORS: tuple[Collector, ...] = (
     Collector("memory", frozenset((Part.MEMORY, Part.EVENTS)), memory, "usage, limit, faults and OOM kills"),
     Collector("swap", frozenset((Part.SWAP,)), swap, "swap usage and limit"),
     Collector("pids", frozenset((Part.PIDS,)), pids, "threads and their limit"),
-    Collector("pressure", frozenset((Part.PRESSURE,)), pressure, "time waited for cpu, memory and io"),
+    Collector("pressure", PRESSURE, pressure, "time waited for cpu, memory and io"),
     Collector("io", frozenset((Part.IO,)), io, "bytes and operations by block device"),
 )

@@ -24,7 +24,7 @@ import lxcfs_py
 from lxcfs_exporter.collectors import Collector, Observed, Scene
 from lxcfs_exporter.discovery import Container, Discovery, Found, Starts
 from lxcfs_py.cgroup import tree
-from lxcfs_py.cgroup.model import Machine, Part, Snapshot
+from lxcfs_py.cgroup.model import PRESSURE, Machine, Part, Snapshot
 from lxcfs_py.errors import Error
 from lxcfs_py.host import Host
 
@@ -35,7 +35,7 @@ _TOGETHER = {
     "cpu": frozenset((Part.CPU,)),
     "io": frozenset((Part.IO,)),
     "pids": frozenset((Part.PIDS,)),
-    "pressure": frozenset((Part.PRESSURE,)),
+    "pressure": PRESSURE,
 }
 """Parts that are read with one another where reading all at once failed, by the collector that misses them."""
 

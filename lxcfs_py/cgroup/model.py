@@ -26,9 +26,15 @@ class Part(StrEnum):
     CPU = "cpu"
     IO = "io"
     PIDS = "pids"
-    PRESSURE = "pressure"
+    CPU_PRESSURE = "cpu.pressure"
+    IO_PRESSURE = "io.pressure"
+    MEMORY_PRESSURE = "memory.pressure"
+    IRQ_PRESSURE = "irq.pressure"
     HUGETLB = "hugetlb"
     TASKS = "tasks"
+
+
+PRESSURE = frozenset((Part.CPU_PRESSURE, Part.IO_PRESSURE, Part.MEMORY_PRESSURE, Part.IRQ_PRESSURE))
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +233,7 @@ class Snapshot:
     """By device number as the kernel writes it, "8:0"."""
     pids: Pids | None = None
     pressure: Mapping[str, Pressure] | None = None
-    """By resource: cpu, io, memory, irq."""
+    """By resource: cpu, io, memory, irq; without those that the kernel does not account for this cgroup."""
     hugetlb: Mapping[int, Hugetlb] | None = None
     """By page size in bytes."""
     tasks: Tasks | None = None

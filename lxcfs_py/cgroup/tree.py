@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from lxcfs_py.cgroup import hierarchy, parse, tasks, v1, v2
 from lxcfs_py.cgroup.hierarchy import Hierarchies, Mount
 from lxcfs_py.cgroup.model import (
+    PRESSURE,
     Cpu,
     Hugetlb,
     Io,
@@ -111,7 +112,7 @@ class Cgroup:
             cpu=_cpu(self, host) if Part.CPU in parts else None,
             io=_io(self, host) if Part.IO in parts else None,
             pids=_pids(self, host) if Part.PIDS in parts else None,
-            pressure=_pressure(self, host) if Part.PRESSURE in parts else None,
+            pressure=None if PRESSURE.isdisjoint(parts) else _pressure(self, host, parts),
             hugetlb=_hugetlb(self, host) if Part.HUGETLB in parts else None,
             tasks=self.count(host) if Part.TASKS in parts else None,
             policy=policy,
@@ -223,9 +224,9 @@ def _pids(cgroup: Cgroup, host: Host) -> Pids | None:
     return v1.pids(host, directories) if mount.version == 1 else v2.pids(host, directories)
 
 
-def _pressure(cgroup: Cgroup, host: Host) -> Mapping[str, Pressure] | None:
+def _pressure(cgroup: Cgroup, host: Host, parts: frozenset[Part]) -> Mapping[str, Pressure] | None:
     own = cgroup.directory("")
-    return v2.pressure(host, own) if own is not None else None
+    return v2.pressure(host, own, parts & PRESSURE) if own is not None else None
 
 
 def _hugetlb(cgroup: Cgroup, host: Host) -> Mapping[int, Hugetlb] | None:

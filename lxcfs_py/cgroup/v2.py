@@ -11,7 +11,7 @@ import errno
 from collections.abc import Mapping, Sequence
 
 from lxcfs_py.cgroup import parse
-from lxcfs_py.cgroup.model import Cpu, CpuTime, Hugetlb, Io, Memory, Pids, Pressure, Quota, Swap, least
+from lxcfs_py.cgroup.model import Cpu, CpuTime, Hugetlb, Io, Memory, Part, Pids, Pressure, Quota, Swap, least
 from lxcfs_py.host import Host
 
 _Directories = Sequence[str]
@@ -105,13 +105,13 @@ def pids(host: Host, directories: _Directories) -> Pids | None:
     return Pids(parse.number(found[1], found[0]) or 0, least(_limits(host, directories, "pids.max")))
 
 
-def pressure(host: Host, own: str) -> dict[str, Pressure]:
-    """The pressure files that the kernel has: none without PSI, `irq` where it accounts interrupt time."""
+def pressure(host: Host, own: str, parts: frozenset[Part]) -> dict[str, Pressure]:
+    """Those of the pressure files that the kernel has: none without PSI, `irq` where it accounts interrupt time."""
     found = {}
-    for resource in ("cpu", "io", "memory", "irq"):
-        path = f"{own}/{resource}.pressure"
+    for name in parts:
+        path = f"{own}/{name}"
         try:
-            found[resource] = parse.pressure(host.pread(path), path)
+            found[name.removesuffix(".pressure")] = parse.pressure(host.pread(path), path)
         except OSError as error:
             if error.errno not in (errno.ENOENT, errno.EOPNOTSUPP):  # the second: cgroup.pressure is 0, or psi=0
                 raise

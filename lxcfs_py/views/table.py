@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from lxcfs_py.cgroup.model import Part, Snapshot
-from lxcfs_py.views import cpuinfo, cpus, diskstats, loadavg, meminfo, stat, swaps, uptime, vmstat
+from lxcfs_py.views import cpuinfo, cpus, diskstats, loadavg, meminfo, pressure, stat, swaps, uptime, vmstat
 
 Need = Literal["age", "tasks", "load", "clocks"]
 
@@ -53,6 +53,10 @@ VIEWS: tuple[View, ...] = (
     View("proc/diskstats", diskstats.render, frozenset({Part.IO}), own_activity=True, pieces=True),
     View("proc/loadavg", loadavg.render, needs=frozenset({"load", "tasks"}), own_activity=True),
     View("proc/meminfo", meminfo.render, _MEMORY | {Part.HUGETLB}),
+    View("proc/pressure/cpu", pressure.cpu, frozenset({Part.CPU_PRESSURE}), own_activity=True),
+    View("proc/pressure/io", pressure.io, frozenset({Part.IO_PRESSURE}), own_activity=True),
+    View("proc/pressure/irq", pressure.irq, frozenset({Part.IRQ_PRESSURE}), own_activity=True),
+    View("proc/pressure/memory", pressure.memory, frozenset({Part.MEMORY_PRESSURE}), own_activity=True),
     View("proc/stat", stat.render, _CPU, frozenset({"clocks", "tasks", "age"}), own_activity=True),
     View("proc/swaps", swaps.render, _MEMORY, pieces=True),
     View("proc/uptime", uptime.render, _CPU, frozenset({"age", "clocks"}), own_activity=True),

@@ -24,6 +24,8 @@ BOOT_CLOCK_ANNOTATION, ZERO = "pyrun.boot-clock", "zero"
 _READONLY = 1
 _HIDDEN = options.MountFlags(flags=1 | 2 | 4 | 8)
 """ro,nosuid,nodev,noexec: how the virtual files are bound."""
+_WRITABLE = options.MountFlags(flags=2 | 4 | 8)
+"""Those that one may write to: a pressure trigger is asked for by a write (Documentation/accounting/psi.rst)."""
 
 _SEARCH = ("/bin", "/usr/bin")
 """Where execvp(3) looks without a PATH."""
@@ -180,7 +182,8 @@ def _virtual_files(spec: Spec, lxcfs: Lxcfs | None) -> Iterator[plan.Bind]:
     mounted = {posixpath.normpath(mount.destination) for mount in spec.mounts if "subset=pid" not in mount.options}
     for path in lxcfs.paths:
         if f"/{path.partition('/')[0]}" in mounted:
-            yield plan.Bind(posixpath.join(lxcfs.mount, path), f"/{path}", flags=_HIDDEN)
+            flags = _WRITABLE if path.startswith("proc/pressure/") else _HIDDEN
+            yield plan.Bind(posixpath.join(lxcfs.mount, path), f"/{path}", flags=flags)
 
 
 def _devices(spec: Spec) -> Iterator[plan.Step]:

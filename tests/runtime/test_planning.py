@@ -21,7 +21,7 @@ from tests.runtime.configs import load, load_at
 V1 = dict.fromkeys(("cpu", "cpuset", "memory", "devices", "blkio", "pids"), 1)
 V2 = dict.fromkeys(("cpu", "cpuset", "memory", "io", "pids"), 2)
 
-LXCFS = Lxcfs("/var/lib/lxcfs-py", ("proc/meminfo", "proc/stat", "sys/devices/system/cpu"))
+LXCFS = Lxcfs("/var/lib/lxcfs-py", ("proc/meminfo", "proc/pressure/io", "proc/stat", "sys/devices/system/cpu"))
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "runtime"
 
@@ -110,6 +110,7 @@ def test_virtual_files_are_bound_after_every_mount_and_before_any_mask() -> None
     binds = [index for index, step in enumerate(made) if isinstance(step, plan.Bind)]
     assert [made[index].describe() for index in binds] == [
         "bind /var/lib/lxcfs-py/proc/meminfo at /proc/meminfo (ro,nosuid,nodev,noexec)",
+        "bind /var/lib/lxcfs-py/proc/pressure/io at /proc/pressure/io (nosuid,nodev,noexec)",
         "bind /var/lib/lxcfs-py/proc/stat at /proc/stat (ro,nosuid,nodev,noexec)",
         "bind /var/lib/lxcfs-py/sys/devices/system/cpu at /sys/devices/system/cpu (ro,nosuid,nodev,noexec)",
     ]
@@ -121,8 +122,8 @@ def test_virtual_files_are_bound_after_every_mount_and_before_any_mask() -> None
     ("mounts", "bound"),
     [
         ([], []),
-        ([{"destination": "/proc", "type": "proc"}], ["/proc/meminfo", "/proc/stat"]),
-        ([{"destination": "/proc/", "type": "proc"}], ["/proc/meminfo", "/proc/stat"]),
+        ([{"destination": "/proc", "type": "proc"}], ["/proc/meminfo", "/proc/pressure/io", "/proc/stat"]),
+        ([{"destination": "/proc/", "type": "proc"}], ["/proc/meminfo", "/proc/pressure/io", "/proc/stat"]),
         ([{"destination": "/proc", "type": "proc", "options": ["subset=pid"]}], []),
         ([{"destination": "/sys", "type": "sysfs"}], ["/sys/devices/system/cpu"]),
     ],

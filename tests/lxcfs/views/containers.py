@@ -15,8 +15,10 @@ from lxcfs_py.cgroup.model import (
     Load,
     Machine,
     Memory,
+    Pressure,
     Quota,
     Snapshot,
+    Stall,
     Swap,
     Tasks,
 )
@@ -129,6 +131,9 @@ _cpu = st.builds(
     cpus=cpu_sets,
     throttled=st.none() | st.integers(0, 4000 * SECOND),
 )
+_percent = st.integers(0, 10_000).map(lambda hundredths: hundredths / 100)
+stalls = st.builds(Stall, _percent, _percent, _percent, _bytes)
+pressures = st.builds(Pressure, st.none() | stalls, st.none() | stalls)
 snapshots = st.builds(
     Snapshot,
     machine=st.builds(
@@ -142,6 +147,7 @@ snapshots = st.builds(
     swap=st.none() | st.builds(Swap, _bytes, _limits),
     cpu=st.none() | _cpu,
     io=st.none() | st.dictionaries(st.sampled_from(("8:0", "8:1", "259:0")), st.builds(Io, *[_bytes] * 6)),
+    pressure=st.none() | st.dictionaries(st.sampled_from(("cpu", "io", "memory", "irq")), pressures),
     hugetlb=st.none() | st.dictionaries(st.sampled_from((2 * MB, 1 << 30)), st.builds(Hugetlb, _bytes, _limits)),
     tasks=st.none() | st.builds(Tasks, *[st.integers(0, 1000)] * 4),
     age=st.none() | st.integers(0, 10_000 * SECOND),
