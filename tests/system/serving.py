@@ -46,10 +46,12 @@ class Served:
 
 
 @contextmanager
-def serving(directory: Path, *arguments: str, command: tuple[str, ...] = FAKE) -> Iterator[Served]:
+def serving(
+    directory: Path, *arguments: str, command: tuple[str, ...] = FAKE, mount: Path | None = None
+) -> Iterator[Served]:
     """A daemon that has said that it is ready; at the end it must go by SIGTERM and leave nothing."""
-    mount, run_dir, log = directory / "mount", directory / "run", directory / "log"
-    with started(directory, *arguments, command=command) as process:
+    mount, run_dir, log = mount or directory / "mount", directory / "run", directory / "log"
+    with started(directory, *arguments, command=command, mount=mount) as process:
         served = Served(process, mount, run_dir, log)
         yield served
         process.send_signal(signal.SIGTERM)
@@ -59,9 +61,11 @@ def serving(directory: Path, *arguments: str, command: tuple[str, ...] = FAKE) -
 
 
 @contextmanager
-def started(directory: Path, *arguments: str, command: tuple[str, ...] = FAKE) -> Iterator[subprocess.Popen[bytes]]:
+def started(
+    directory: Path, *arguments: str, command: tuple[str, ...] = FAKE, mount: Path | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
     """A daemon that has said that it is ready; whatever is left of it at the end is removed."""
-    mount, run_dir, log = directory / "mount", directory / "run", directory / "log"
+    mount, run_dir, log = mount or directory / "mount", directory / "run", directory / "log"
     address = f"{directory}/notify"
     with suppress(FileNotFoundError):
         os.unlink(address)
