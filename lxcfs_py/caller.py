@@ -18,7 +18,7 @@ import os
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 from lxcfs_py import linux
 from lxcfs_py.cgroup import parse, tree
@@ -52,6 +52,26 @@ class Container(NamedTuple):
     policy: Policy = Policy()
 
 
+class Chooser(Protocol):
+    """Who knows the policies; `inforce.InForce` is one."""
+
+    @property
+    def generation(self) -> Sequence[int] | memoryview:
+        """One word that is another one when policies have changed: looked at in every read."""
+        ...
+
+    def of(self, cgroup: Cgroup) -> Policy:
+        """The policy of the container in a cgroup."""
+        ...
+
+
+class _BuiltIn:
+    generation = (0,)
+
+    def of(self, _cgroup: Cgroup) -> Policy:
+        return Policy()
+
+
 class _Namespace(NamedTuple):
     descriptor: int
     until: int
@@ -71,9 +91,13 @@ class Callers:
         hierarchies: Hierarchies,
         ask_kernel: Callable[[int, int], int] = linux.pid_from_pidns,
         hosts_text: Sequence[int] | memoryview = (0,),
+        policies: Chooser | None = None,
     ) -> None:
         self._ask_kernel = ask_kernel
         self._hosts_text = hosts_text
+        self._policies = policies or _BuiltIn()
+        self._generation = self._policies.generation
+        self._seen = self._generation[0]
         self._host = host
         self._hierarchies = hierarchies
         self._ours = host.stat("proc/self/ns/pid").st_ino
@@ -83,7 +107,9 @@ class Callers:
         self._readers: OrderedDict[tuple[int, int], tuple[int, Container | None]] = OrderedDict()
 
     def close(self) -> None:
-        """Let go of every namespace."""
+        """Forget all findings and let go of every namespace."""
+        self._readers.clear()
+        self._others.clear()
         while self._namespaces:
             os.close(self._namespaces.popitem()[1].descriptor)
 
@@ -91,6 +117,9 @@ class Callers:
         """The container of a reader, None for the host's text; OSError where the reader is gone."""
         if pid == 0 or self._hosts_text[0]:
             return None
+        if self._generation[0] != self._seen:
+            self._seen = self._generation[0]
+            self.close()
         number = self._host.stat(f"proc/{pid}/ns/pid").st_ino
         if number == self._ours:
             return self._in_ours(self._host.read(f"proc/{pid}/cgroup"))
@@ -112,7 +141,7 @@ class Callers:
             return known[1]
         cgroup = Cgroup(self._hierarchies, parse.cgroup_paths(raw, "proc/PID/cgroup"))
         limited = cgroup.path != "/" and self._limited(cgroup)
-        return self._remember(key, Container(cgroup, self._identity(cgroup), 0, 0, 0) if limited else None)
+        return self._remember(key, self._container(cgroup) if limited else None)
 
     def _limited(self, cgroup: Cgroup) -> bool:
         machine: Machine = tree.machine(self._host)
@@ -133,8 +162,12 @@ class Callers:
         inside = namespace.container
         cgroup = Cgroup(self._hierarchies, parse.cgroup_paths(raw, "proc/PID/cgroup"))
         if _is_sibling(inside.cgroup.path, cgroup.path):
-            inside = inside._replace(cgroup=cgroup, identity=self._identity(cgroup))
+            inside = self._container(cgroup, inside.started, inside.level, inside.boot_offset)
         return self._remember(key, _unless_root(inside))
+
+    def _container(self, cgroup: Cgroup, started: int = 0, level: int = 0, boot_offset: int = 0) -> Container:
+        identity = cgroup.identity(self._host)
+        return Container(cgroup, identity, started, level, boot_offset, self._policies.of(cgroup))
 
     def _remember(self, key: tuple[int, bytes], container: Container | None) -> Container | None:
         _keep(self._others, key, (time.monotonic_ns() + _TRUST, container))
@@ -166,13 +199,7 @@ class Callers:
         cgroup = Cgroup(self._hierarchies, {name: _without_scope(path) for name, path in paths.items()})
         stat = f"proc/{init}/stat"
         started = parse.process_stat(self._host.read(stat), stat)["starttime"]
-        container = Container(
-            cgroup,
-            self._identity(cgroup),
-            int(started),
-            len(self._numbers(init)) - 1,
-            self._boot_offset(init),
-        )
+        container = self._container(cgroup, int(started), len(self._numbers(init)) - 1, self._boot_offset(init))
         return _Namespace(descriptor, now + _TRUST, init, raw, container)
 
     def _init(self, descriptor: int, number: int) -> int:
@@ -204,13 +231,6 @@ class Callers:
             if clock in (b"boottime", b"7"):
                 return int(seconds) * 1_000_000 + int(nanoseconds) // 1000
         return 0
-
-    def _identity(self, cgroup: Cgroup) -> str:
-        for controller in ("memory", "cpu", "pids", ""):
-            directory = cgroup.directory(controller)
-            if directory is not None:
-                return f"{cgroup.key}.{self._host.stat(directory).st_ino:x}"
-        return cgroup.key
 
 
 def _keep(known: OrderedDict[K, V], key: K, value: V) -> None:

@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Sequence
 from typing import NoReturn
 
-from lxcfs_py import __version__, commands, errors
+from lxcfs_py import __version__, commands, errors, policy
 from lxcfs_py.errors import Error, UsageError
 
 MOUNT = "/var/lib/lxcfs-py"
@@ -62,7 +62,18 @@ def make_parser() -> argparse.ArgumentParser:
     serve.add_argument(
         "--transport", choices=("device", "fusepy"), default="device", help="how to speak FUSE (default: device)"
     )
+    _add_policy(serve)
     serve.set_defaults(run=commands.serve)
+
+    check = parsers.add_parser(
+        "check-config",
+        help="see whether a configuration would be accepted",
+        description="Read a configuration file as `serve` does, and say in which line what is wrong.",
+        epilog=_FORM,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    check.add_argument("file", nargs="?", metavar="FILE", help=f"(default: {policy.FILE}, which may be missing)")
+    check.set_defaults(run=commands.check_config)
 
     status = parsers.add_parser("status", help="who serves, and what was asked of it")
     status.add_argument("--json", action="store_true", help="for programs")
@@ -81,9 +92,48 @@ def make_parser() -> argparse.ArgumentParser:
     completion.add_argument("shell", choices=SHELLS, metavar="SHELL", help=", ".join(SHELLS))
     completion.set_defaults(run=_completion)
 
-    for command in (serve, status, show, completion):
+    for command in (serve, check, status, show, completion):
         command.add_argument("--debug", action="store_true", help="log more, and print the traceback of an error")
     return parser
+
+
+def _add_policy(serve: argparse.ArgumentParser) -> None:
+    serve.epilog = f"{_PRECEDENCE} SIGHUP reads the file again."
+    serve.add_argument(
+        "--config",
+        metavar="FILE",
+        help=f"policies by cgroup; read again on SIGHUP (default: {policy.FILE}, if it is there)",
+    )
+    group = serve.add_argument_group("default policy", "what containers are shown that nothing else is said of")
+    group.add_argument(
+        "--cpus", choices=policy.CHOICES["cpus"], help="CPUs: what the quota is worth, the whole set, all (quota)"
+    )
+    for key, what in (
+        ("swap", "swap in meminfo, swaps and vmstat (on)"),
+        ("zswap", "compressed swap in meminfo and vmstat (on)"),
+        ("loadavg", "load averages; without it they are 0 and nothing is sampled (on)"),
+    ):
+        group.add_argument(f"--{key}", action=argparse.BooleanOptionalAction, help=what)
+    group.add_argument("--uptime", choices=policy.CHOICES["uptime"], help="since when uptime counts (container)")
+
+
+_PRECEDENCE = """Each choice is taken from the first that makes it: the container's OCI annotation
+org.lxcfs.KEY, the last [[container]] table of the file whose pattern matches, the flags, the file's [default]."""
+
+_FORM = f"""the file, with what is built in:
+
+  [default]
+  cpus = "quota"          # "quota", "cpuset" or "host"
+  swap = true
+  zswap = true
+  loadavg = true
+  uptime = "container"    # "container" or "host"
+
+  [[container]]                   # as many as you like; any of the keys above
+  cgroup = "/lxc.payload.*"       # * matches anything, / too
+  swap = false
+
+{_PRECEDENCE}"""
 
 
 def _workers(text: str) -> int:

@@ -11,12 +11,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, TypeVar
 
-from lxcfs_py import errors
+from lxcfs_py import errors, policy
 from lxcfs_py.errors import Error, NotFound
 from lxcfs_py.fuse import mountpoint, protocol
 from lxcfs_py.host import Host
 from lxcfs_py.instance import Config
-from lxcfs_py.rundir import RunDir, counters, state
+from lxcfs_py.policy import Source
+from lxcfs_py.rundir import RunDir, configuration, counters, state
+from lxcfs_py.rundir.configuration import Configuration
 from lxcfs_py.rundir.control import Control
 
 if TYPE_CHECKING:
@@ -25,31 +27,50 @@ if TYPE_CHECKING:
 
 CPU = "/sys/devices/system/cpu"
 
+Word = Sequence[int] | memoryview
 T = TypeVar("T")
 
 
 def _tree(run_dir: RunDir) -> Filesystem:
-    return _filesystem(run_dir, run_dir.control.hosts_text)
+    control = run_dir.control
+    return _filesystem(run_dir, run_dir.path, control.generation, control.hosts_text)
 
 
-def _filesystem(keeper: Keeper, hosts_text: Sequence[int] | memoryview = (0,)) -> Filesystem:
+def _filesystem(keeper: Keeper, run_dir: str, generation: Word = (0,), hosts_text: Word = (0,)) -> Filesystem:
     from lxcfs_py.caller import Callers
     from lxcfs_py.cgroup import hierarchy
     from lxcfs_py.filesystem import Filesystem
+    from lxcfs_py.inforce import InForce
 
     host = Host()
-    return Filesystem(host, Callers(host, hierarchy.find(host), hosts_text=hosts_text), keeper)
+    policies = InForce(host, run_dir, generation)
+    return Filesystem(host, Callers(host, hierarchy.find(host), hosts_text=hosts_text, policies=policies), keeper)
 
 
 def serve(options: argparse.Namespace) -> None:
     """Mount and serve until told to end."""
     from lxcfs_py import supervisor
 
-    config = Config(mountpoint.resolve(options.mount), os.path.abspath(options.run_dir), options.workers)
+    flags = {key: value for key in policy.CHOICES if (value := getattr(options, key)) is not None}
+    run_dir = os.path.abspath(options.run_dir)
+    config = Config(mountpoint.resolve(options.mount), run_dir, options.workers, _source(options.config), flags)
     if options.transport == "fusepy":
         supervisor.serve_through_libfuse(config, _tree, Host())
     else:
         supervisor.Supervisor(config, _tree, Host()).serve()
+
+
+def _source(named: str | None) -> Source:
+    return Source(policy.FILE, required=False) if named is None else Source(os.path.abspath(named), required=True)
+
+
+def check_config(options: argparse.Namespace) -> None:
+    """Whether a configuration would be accepted; ParseError names the line where not."""
+    from lxcfs_py import reload
+
+    loaded = reload.load(_source(options.file), {})
+    path, rules = loaded.source.path, len(loaded.policies.rules)
+    print(f"{path}: correct, {rules} [[container]]" if loaded.found else f"{path}: not there, which is correct")
 
 
 def status(options: argparse.Namespace) -> None:
@@ -61,12 +82,16 @@ def status(options: argparse.Namespace) -> None:
     numbered, named = counters.read_all(f"{options.run_dir}/counters")
     hosts_text = bool(Control(options.run_dir).hosts_text[0])
     requests = {protocol.Opcode(number).name: count for number, count in enumerate(numbered) if count}
+    policies = configuration.read(options.run_dir)
     if options.json:
         now = {"supervised": state.is_alive(host, known.supervisor), "hosts_text": hosts_text}
-        print(json.dumps({**asdict(known), **now, "requests": requests, "events": named}))
+        told = {"configuration": policies and asdict(policies), "requests": requests, "events": named}
+        print(json.dumps({**asdict(known), **now, **told}))
         return
     print(f"mount       {known.mount} ({known.transport}, version {known.version})")
     print(f"started     {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(known.started))}")
+    if policies is not None:
+        _say_policies(policies)
     if hosts_text:
         print("shown       the host's text to everybody, until the supervisor gets SIGUSR2")
     for name, ones in (("supervisor", (known.supervisor,)), ("processes", known.workers)):
@@ -74,6 +99,14 @@ def status(options: argparse.Namespace) -> None:
     print(f"requests    {sum(requests.values())} ({', '.join(f'{name} {n}' for name, n in requests.items())})")
     for name, count in sorted(named.items()):
         print(f"events      {count} {name}")
+
+
+def _say_policies(known: Configuration) -> None:
+    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(known.loaded))
+    flags = "".join(f", {key} = {str(value).lower()} by flag" for key, value in known.policies.flags.items())
+    print(f"policies    {known.source.path}, {'read' if known.found else 'not there'} {when}{flags}")
+    if known.refused:
+        print(f"refused     {known.refused}")
 
 
 def _if_gone(host: Host, process: state.Process) -> str:
@@ -87,7 +120,7 @@ def show(options: argparse.Namespace) -> None:
         raise NotFound(f"no process {options.pid}", "--pid takes the number that ps shows on the host")
     path = options.file.strip("/")
     path = path if path.startswith(("proc/", "sys/")) else f"proc/{path}"
-    filesystem = _filesystem(_Forgetful())
+    filesystem = _filesystem(_Forgetful(), options.run_dir)
     try:
         text = filesystem.text(path, options.pid)
     except FileNotFoundError:

@@ -14,14 +14,15 @@ import signal
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from lxcfs_py import rundir
+from lxcfs_py import policy, rundir
 from lxcfs_py.errors import Conflict
 from lxcfs_py.fuse import mountpoint
 from lxcfs_py.fuse.device import FSTYPE
 from lxcfs_py.fuse.mountpoint import Health
 from lxcfs_py.host import Host
+from lxcfs_py.policy import Choices, Source
 from lxcfs_py.rundir import state
 from lxcfs_py.rundir.state import Process
 
@@ -38,6 +39,10 @@ class Config:
     mount: str
     run_dir: str
     workers: int = 2
+    source: Source = policy.NOTHING
+    """Of the policies."""
+    flags: Choices = field(default_factory=dict)
+    """What the command line chose."""
 
 
 @contextmanager

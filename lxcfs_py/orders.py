@@ -9,21 +9,25 @@ import logging
 import signal
 import threading
 
+from lxcfs_py import reload
 from lxcfs_py.rundir.control import Control
 
 _log = logging.getLogger(__name__)
 
 _IGNORED = {
-    signal.SIGHUP: "there is no configuration to read again",
     signal.SIGUSR1: "there is no library to load again: workers are replaced without a read lost",
     signal.SIGALRM: "nothing is timed by it",
 }
-ORDERS = (*_IGNORED, signal.SIGUSR2)
+ORDERS = (*_IGNORED, signal.SIGHUP, signal.SIGUSR2)
 
 
 def obey(number: int, run_dir: str) -> None:
-    """Do what one of ORDERS asks for; SIGUSR2 turns every file of every container to the host's text, and back."""
-    if number == signal.SIGUSR2:
+    """Do what one of ORDERS asks for; SIGHUP reads the configuration file again, SIGUSR2 turns every file of
+    every container to the host's text, and back."""
+    if number == signal.SIGHUP:
+        _log.info("event=reloading signal=SIGHUP run_dir=%s", run_dir)
+        reload.again(run_dir)
+    elif number == signal.SIGUSR2:
         _log.info("event=switched signal=SIGUSR2 shown=%s", "host" if Control(run_dir).toggle() else "containers")
     else:
         _log.info("event=ignored signal=%s cause=%r", signal.Signals(number).name, _IGNORED[signal.Signals(number)])

@@ -1,4 +1,5 @@
-"""What is kept of a container between reads, as bytes for the run directory: its load averages and its CPU ledger.
+"""What is kept of a container, as bytes for the run directory: its load averages, its CPU ledger, and what its
+annotations chose.
 
 Each record begins with the cgroup directory that it is of, so that whoever cleans up can see whether that still
 exists. A record that cannot be read (another version's, damaged) counts as none. No I/O.
@@ -6,14 +7,18 @@ exists. A record that cannot be read (another version's, damaged) counts as none
 
 from __future__ import annotations
 
+import json
 import struct
 from typing import NamedTuple
 
+from lxcfs_py import policy
 from lxcfs_py.cgroup.model import Load, Tasks
+from lxcfs_py.policy import Choices
 
 LOAD = "load"
 LEDGER = "cputime"
-KINDS = (LOAD, LEDGER)
+POLICY = "policy"
+KINDS = (LOAD, LEDGER, POLICY)
 
 _HEAD = struct.Struct("<H")
 _FORKED = struct.Struct("<I")
@@ -82,3 +87,16 @@ def unpack_ledger(record: bytes | None) -> tuple[int, bytes | None]:
     if len(body) < _FORKED.size:
         return 0, None
     return int(_FORKED.unpack_from(body)[0]), body[_FORKED.size :]
+
+
+def pack_policy(directory: str, choices: Choices) -> bytes:
+    """What a container's annotations chose."""
+    return with_directory(directory, json.dumps(dict(choices)).encode())
+
+
+def unpack_policy(record: bytes) -> Choices:
+    """The choices; what is none (of another version, damaged) is left out."""
+    try:
+        return policy.sane(json.loads(split(record)[1]))
+    except ValueError:
+        return {}

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import NoReturn
 
-from lxcfs_py import __version__, instance, orders, sampler, service
+from lxcfs_py import __version__, instance, orders, reload, sampler, service
 from lxcfs_py.errors import Error
 from lxcfs_py.fuse import device, mountpoint, protocol, tree
 from lxcfs_py.fuse.mountpoint import Health
@@ -85,10 +85,12 @@ class Supervisor:
         """Mount and serve until SIGTERM or SIGINT; everything that was made is then gone."""
         if os.geteuid() != 0:
             raise Error("only root can mount", "run as root, or with --transport fusepy as a user of fusermount")
+        loaded = reload.load(self.config.source, self.config.flags)
         self._connection = device.connect()
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         with instance.exclusive(self.host, self.config):
             try:
+                reload.begin(self.config.run_dir, loaded)
                 self._start()
                 self._watch()
             finally:
@@ -237,7 +239,9 @@ def serve_through_libfuse(config: Config, make_tree: MakeTree, host: Host) -> No
     device.require()
     from lxcfs_py.fuse import fusepy  # needs libfuse.so.2
 
+    loaded = reload.load(config.source, config.flags)
     with instance.exclusive(host, config):
+        reload.begin(config.run_dir, loaded)
         reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         os.set_blocking(reading, True)
 

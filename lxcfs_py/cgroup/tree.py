@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from lxcfs_py.cgroup import hierarchy, parse, tasks, v1, v2
 from lxcfs_py.cgroup.hierarchy import Hierarchies, Mount
@@ -87,6 +87,24 @@ class Cgroup:
             names = (name for directory in self.ancestry("hugetlb")[1] for name in host.names(directory))
             self._huge_pages = parse.page_sizes(names)
         return self._huge_pages
+
+    def identity(self, host: Host) -> str:
+        """A name that no other cgroup has, also none that had the same path before; OSError where it is gone."""
+        return next(self.identities(host), self.key)
+
+    def identities(self, host: Host) -> Iterator[str]:
+        """The same of itself and then of its ancestors, without the root; none where it is the root everywhere."""
+        path = self.path
+        for directory in self._identifying():
+            yield f"{escaped(path)}.{host.stat(directory).st_ino:x}"
+            path = path.rpartition("/")[0]
+
+    def _identifying(self) -> tuple[str, ...]:
+        for controller in ("memory", "cpu", "pids", ""):
+            directories = self.ancestry(controller)[1]
+            if directories:
+                return directories
+        return ()
 
     def place(self) -> tuple[str, int] | None:
         """The directory that has its processes, and the version of that hierarchy; None where it is every root."""

@@ -7,6 +7,7 @@
     nodes                inode numbers of paths                   nodes
     counters/NAME        counts for `lxcfs-py status`             counters
     control              what an operator said to all processes   control
+    configuration.json   which policies are in force              configuration
     records/             opaque records by container              records
 
 All but `lock` and `records` belong to one mount and are removed with it. What a record says is its writer's business.
@@ -28,7 +29,7 @@ from lxcfs_py.rundir.records import Records
 _log = logging.getLogger(__name__)
 
 _FOLDERS = ("slots", "texts", "counters")
-_FILES = ("control", "handles", "kept", "nodes", "state.json")
+_FILES = ("configuration.json", "control", "handles", "kept", "nodes", "state.json")
 
 
 class RunDir(Records):

@@ -13,8 +13,11 @@ class Control:
     """The words of the run directory at `path`."""
 
     def __init__(self, path: str) -> None:
-        self.hosts_text = map_words(f"{path}/control", _WORDS)[:1]
+        words = map_words(f"{path}/control", _WORDS)
+        self.hosts_text = words[:1]
         """One word: not 0 while everybody is shown the host's text."""
+        self.generation = words[1:2]
+        """One word: another one when there is another configuration to read."""
 
     def toggle(self) -> bool:
         """Show everybody the host's text, or containers their own again; which it is now."""

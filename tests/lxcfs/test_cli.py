@@ -23,6 +23,10 @@ ERRORS: Sequence[tuple[list[str], int, str, str]] = [
     (["serve", "--workers", "two"], 2, "from 2 to 64", "lxcfs-py serve --help"),
     (["serve", "--transport", "pigeon"], 2, "pigeon", "lxcfs-py serve --help"),
     (["serve", "/etc/passwd", "--run-dir", "/nonexistent/run"], 1, "/etc/passwd: not a directory", "empty directory"),
+    (["serve", "--cpus", "all"], 2, "all", "lxcfs-py serve --help"),
+    (["serve", "--config", "/nonexistent/config"], 1, "/nonexistent/config: no such file", "without --config"),
+    (["check-config", "/nonexistent/config"], 1, "/nonexistent/config: no such file", "without --config"),
+    (["check-config", "/proc/1/stat"], 1, "/proc/1/stat:1: not TOML: ", "check-config --help"),
     (["status", "--run-dir", "/nonexistent/run"], 1, "nobody serves", "lxcfs-py serve"),
     (["show", "meminfo"], 2, "--pid", "lxcfs-py show --help"),
     (["show", "--pid", "0", "meminfo"], 1, "no process 0", "ps shows"),
@@ -44,7 +48,15 @@ def test_an_error_is_one_line_and_a_hint(words: list[str], status: int, message:
 
 
 @pytest.mark.parametrize(
-    "words", [["--help"], ["serve", "--help"], ["status", "--help"], ["show", "--help"], ["--version"]]
+    "words",
+    [
+        ["--help"],
+        ["serve", "--help"],
+        ["check-config", "--help"],
+        ["status", "--help"],
+        ["show", "--help"],
+        ["--version"],
+    ],
 )
 def test_help_is_on_standard_output(words: list[str]) -> None:
     done = run(*words)
@@ -55,7 +67,22 @@ def test_help_is_on_standard_output(words: list[str]) -> None:
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_a_completion_script_has_every_command_and_option(shell: str) -> None:
     script = run("completion", shell).stdout
-    for word in ("serve", "status", "show", "completion", "run-dir", "transport", "workers", "pid", "json", "debug"):
+    for word in (
+        "serve",
+        "check-config",
+        "config",
+        "no-swap",
+        "loadavg",
+        "status",
+        "show",
+        "completion",
+        "run-dir",
+        "transport",
+        "workers",
+        "pid",
+        "json",
+        "debug",
+    ):
         assert word in script
 
 
