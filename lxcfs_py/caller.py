@@ -72,6 +72,14 @@ class _BuiltIn:
         return Policy()
 
 
+class Asked(Protocol):
+    """Who answers whose view a caller is shown; Callers do, `show` has decided beforehand."""
+
+    def container(self, pid: int) -> Container | None:
+        """None for the host's text; OSError where the caller is gone."""
+        ...
+
+
 class _Namespace(NamedTuple):
     descriptor: int
     until: int
@@ -134,6 +142,10 @@ class Callers:
         _keep(self._readers, (number, pid), (now + _TRUST, found))
         return found
 
+    def at(self, cgroup: Cgroup) -> Container:
+        """What a process of our own pid namespace is shown in a cgroup, even where nothing limits it."""
+        return self._container(cgroup)
+
     def _in_ours(self, raw: bytes) -> Container | None:
         key = (self._ours, raw)
         known = self._others.get(key)
@@ -141,7 +153,7 @@ class Callers:
             return known[1]
         cgroup = Cgroup(self._hierarchies, parse.cgroup_paths(raw, "proc/PID/cgroup"))
         limited = cgroup.path != "/" and self._limited(cgroup)
-        return self._remember(key, self._container(cgroup) if limited else None)
+        return self._remember(key, self.at(cgroup) if limited else None)
 
     def _limited(self, cgroup: Cgroup) -> bool:
         machine: Machine = tree.machine(self._host)

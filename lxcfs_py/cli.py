@@ -15,6 +15,7 @@ from typing import NoReturn
 
 from lxcfs_py import __version__, commands, errors, policy
 from lxcfs_py.errors import Error, UsageError
+from lxcfs_py.explain import commands as explain_commands
 
 MOUNT = "/var/lib/lxcfs-py"
 RUN_DIR = "/run/lxcfs-py"
@@ -79,12 +80,8 @@ def make_parser() -> argparse.ArgumentParser:
     status.add_argument("--json", action="store_true", help="for programs")
     status.set_defaults(run=commands.status)
 
-    show = parsers.add_parser("show", help="print a virtual file as a process would read it, without a mount")
-    show.add_argument("--pid", type=int, required=True, metavar="N", help="the process whose view is shown")
-    show.add_argument("file", metavar="FILE", help="meminfo, /proc/meminfo, /sys/devices/system/cpu/online ...")
-    show.set_defaults(run=commands.show)
-
-    for command in (serve, status, show):
+    looking = explain_commands.add_to(parsers)
+    for command in (serve, status, *looking):
         command.add_argument(
             "--run-dir", default=RUN_DIR, metavar="DIR", help=f"what outlives a worker (default: {RUN_DIR})"
         )
@@ -92,7 +89,7 @@ def make_parser() -> argparse.ArgumentParser:
     completion.add_argument("shell", choices=SHELLS, metavar="SHELL", help=", ".join(SHELLS))
     completion.set_defaults(run=_completion)
 
-    for command in (serve, check, status, show, completion):
+    for command in (serve, check, status, *looking, completion):
         command.add_argument("--debug", action="store_true", help="log more, and print the traceback of an error")
     return parser
 

@@ -1,18 +1,20 @@
-"""What each command of lxcfs-py does with its options. Raises; `cli` prints errors and says the exit codes."""
+"""What each command of the daemon does with its options. Raises; `cli` prints errors and says the exit codes.
+
+The commands that only look, and need no daemon, are `explain.commands`.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
 import os
-import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
-from lxcfs_py import errors, policy
-from lxcfs_py.errors import Error, NotFound
+from lxcfs_py import policy
+from lxcfs_py.errors import NotFound
 from lxcfs_py.fuse import mountpoint, protocol
 from lxcfs_py.host import Host
 from lxcfs_py.instance import Config
@@ -25,10 +27,7 @@ if TYPE_CHECKING:
     from lxcfs_py.filesystem import Filesystem
     from lxcfs_py.snapshots import Keeper
 
-CPU = "/sys/devices/system/cpu"
-
 Word = Sequence[int] | memoryview
-T = TypeVar("T")
 
 
 def _tree(run_dir: RunDir) -> Filesystem:
@@ -111,32 +110,3 @@ def _say_policies(known: Configuration) -> None:
 
 def _if_gone(host: Host, process: state.Process) -> str:
     return "" if state.is_alive(host, process) else " (gone)"
-
-
-def show(options: argparse.Namespace) -> None:
-    """A virtual file as a process would read it."""
-    host = Host()
-    if options.pid < 1 or not host.exists(f"proc/{options.pid}"):
-        raise NotFound(f"no process {options.pid}", "--pid takes the number that ps shows on the host")
-    path = options.file.strip("/")
-    path = path if path.startswith(("proc/", "sys/")) else f"proc/{path}"
-    filesystem = _filesystem(_Forgetful(), options.run_dir)
-    try:
-        text = filesystem.text(path, options.pid)
-    except FileNotFoundError:
-        views = " ".join(filesystem.names("proc", options.pid))
-        raise NotFound(f"{options.file}: no such virtual file", f"there are {views}, and those of {CPU}") from None
-    sys.stdout.buffer.write(text)
-
-
-class _Forgetful:
-    """What `show` needs of a run directory: nothing outlives it, and a view that fails is an error."""
-
-    def update(self, _kind: str, _key: str, change: Callable[[bytes | None], tuple[bytes, T]]) -> T:
-        return change(None)[1]
-
-    def fallback(self, view: str, error: Exception) -> None:
-        raise Error(f"{view}: {errors.describe(error)[0]}", "a mount serves the host's text in its place") from error
-
-    def wake(self) -> None:
-        pass

@@ -14,7 +14,7 @@ import os
 import stat
 from collections.abc import Iterable, Mapping
 
-from lxcfs_py.caller import Callers
+from lxcfs_py.caller import Asked
 from lxcfs_py.fuse import tree
 from lxcfs_py.fuse.tree import Attributes
 from lxcfs_py.host import Host
@@ -37,7 +37,7 @@ def _folders(paths: Iterable[str]) -> dict[str, list[str]]:
 class Filesystem:
     """The by-caller tree (`fuse.tree.Tree`)."""
 
-    def __init__(self, host: Host, callers: Callers, keeper: Keeper) -> None:
+    def __init__(self, host: Host, callers: Asked, keeper: Keeper) -> None:
         self._host = host
         self._callers = callers
         self._keeper = keeper

@@ -12,7 +12,7 @@ import os
 import stat
 from collections.abc import Sequence
 
-from lxcfs_py.caller import Callers
+from lxcfs_py.caller import Asked
 from lxcfs_py.cgroup.model import Snapshot
 from lxcfs_py.errors import Error
 from lxcfs_py.fuse.tree import Attributes, join
@@ -24,7 +24,7 @@ from lxcfs_py.views.sysfs import SUBTREES, Subtree
 class Passed:
     """Those subtrees that the host has. Each method raises OSError(ENOENT) where this caller has no such path."""
 
-    def __init__(self, host: Host, callers: Callers, snapshots: Snapshots, keeper: Keeper) -> None:
+    def __init__(self, host: Host, callers: Asked, snapshots: Snapshots, keeper: Keeper) -> None:
         self._host = host
         self._callers = callers
         self._snapshots = snapshots

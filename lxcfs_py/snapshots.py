@@ -69,15 +69,15 @@ class Snapshots:
         snapshot = container.cgroup.read(self._host, wanting.parts, machine, container.policy)
         if not needs:
             return snapshot
-        age = _age(container, machine)
+        uptime = age(container, machine)
         tasks = self._tasks(container, machine) if "tasks" in needs else None
         load = self._load(container, machine) if "load" in needs else None
         if "clocks" not in needs:
-            return _aged(snapshot, age, container.boot_offset, tasks, load)
-        clocks, processes = self._clocks(container, _aged(snapshot, age, tasks=tasks))
+            return _aged(snapshot, uptime, container.boot_offset, tasks, load)
+        clocks, processes = self._clocks(container, _aged(snapshot, uptime, tasks=tasks))
         if tasks is not None:
             tasks = Tasks(tasks.running, tasks.blocked, tasks.total, processes)
-        return _aged(snapshot, age, container.boot_offset, tasks, load, clocks)
+        return _aged(snapshot, uptime, container.boot_offset, tasks, load, clocks)
 
     def _tasks(self, container: Container, machine: Machine) -> Tasks | None:
         known = self._counted.get(container.identity)
@@ -160,7 +160,7 @@ def _aged(
     )
 
 
-def _age(container: Container, machine: Machine) -> int:
+def age(container: Container, machine: Machine) -> int:
     """Uptime as the container's own clocks have it: its boot clock in a time namespace, else the age of its init, or
     the machine's where the policy says so."""
     if container.boot_offset or container.policy.uptime == "host":

@@ -31,6 +31,11 @@ ERRORS: Sequence[tuple[list[str], int, str, str]] = [
     (["show", "meminfo"], 2, "--pid", "lxcfs-py show --help"),
     (["show", "--pid", "0", "meminfo"], 1, "no process 0", "ps shows"),
     (["show", "--pid", "99999999", "meminfo"], 1, "no process 99999999", "ps shows"),
+    (["show", "--pid", "1"], 2, "FILE or --all", "lxcfs-py show --help"),
+    (["show", "--pid", "1", "--all", "meminfo"], 2, "FILE or --all", "lxcfs-py show --help"),
+    (["show", "--pid", "1", "--cgroup", "/x", "meminfo"], 2, "not allowed with", "lxcfs-py show --help"),
+    (["show", "--cgroup", "/lxt/nosuch", "meminfo"], 1, "/lxt/nosuch: no such cgroup", "lxcfs-py containers"),
+    (["show", "--cgroup", "/", "meminfo"], 1, "/: the root is no container's cgroup", "lxcfs-py containers"),
     (["completion", "tcsh"], 2, "tcsh", "lxcfs-py completion --help"),
 ]
 
@@ -51,10 +56,7 @@ def test_an_error_is_one_line_and_a_hint(words: list[str], status: int, message:
     "words",
     [
         ["--help"],
-        ["serve", "--help"],
-        ["check-config", "--help"],
-        ["status", "--help"],
-        ["show", "--help"],
+        *([command, "--help"] for command in ("serve", "check-config", "status", "show", "containers")),
         ["--version"],
     ],
 )
@@ -75,6 +77,8 @@ def test_a_completion_script_has_every_command_and_option(shell: str) -> None:
         "loadavg",
         "status",
         "show",
+        "containers",
+        "meminfo",
         "completion",
         "run-dir",
         "transport",
@@ -90,6 +94,6 @@ def test_bash_completes_commands_and_options(tmp_path: Path) -> None:
     script = tmp_path / "script"
     script.write_text(run("completion", "bash").stdout)
     code = f'. {script}; COMP_WORDS=(lxcfs-py "$@"); COMP_CWORD=$#; _shtab_lxcfs_py; echo "${{COMPREPLY[@]}}"'
-    for words, offered in ((["sta"], ["status"]), (["serve", "--wor"], ["--workers"])):
+    for words, offered in ((["sta"], ["status"]), (["serve", "--wor"], ["--workers"]), (["show", "memi"], ["meminfo"])):
         done = subprocess.run(["bash", "-ec", code, "bash", *words], capture_output=True, text=True, check=False)
         assert (done.stdout.split(), done.stderr) == (offered, "")

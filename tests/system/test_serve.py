@@ -371,27 +371,6 @@ def test_status_tells_who_serves_and_what_was_asked(tmp_path: Path) -> None:
     assert refusal(CLI, "status", "--run-dir", f"{tmp_path}/run")[0].endswith("nobody serves with this run directory")
 
 
-@pytest.mark.parametrize("name", ["meminfo", "/proc/meminfo", "proc/meminfo"])
-def test_show_prints_a_file_without_a_mount(name: str) -> None:
-    done = subprocess.run([*CLI, "show", "--pid", str(os.getpid()), name], capture_output=True, text=True, check=True)
-    assert done.stdout.startswith("MemTotal:")
-
-
-@pytest.mark.parametrize(
-    ("arguments", "line"),
-    [
-        (["--pid", "1", "nothing"], "lxcfs-py: nothing: no such virtual file"),
-        (["--pid", "1", "/etc/passwd"], "lxcfs-py: /etc/passwd: no such virtual file"),
-        (["--pid", "1", "proc/../etc/passwd"], "lxcfs-py: proc/../etc/passwd: no such virtual file"),
-        (["--pid", "1", "/sys/devices"], "lxcfs-py: sys/devices: is a directory"),
-        (["--pid", "4194304", "meminfo"], "lxcfs-py: no process 4194304"),
-        (["--pid", "-1", "meminfo"], "lxcfs-py: no process -1"),
-    ],
-)
-def test_show_names_what_is_wrong(arguments: list[str], line: str) -> None:
-    assert refusal(CLI, "show", *arguments)[0] == line
-
-
 def test_a_failed_start_says_why_once(tmp_path: Path) -> None:
     (tmp_path / "run").write_text("a file")
     lines = refusal(CLI, "serve", str(tmp_path / "mount"), "--run-dir", str(tmp_path / "run"))
