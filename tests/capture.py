@@ -2,8 +2,9 @@
 
     python tests/capture.py --pid N --description TEXT DEST
 
-DEST gets proc/, sys/ and scenario.toml (see tests/scenarios.py). Files keep their real text. Of the cgroup file systems
-only the process's own cgroups and their ancestors are taken, of the mounts only what a reader of cgroups looks at.
+DEST gets proc/, sys/ and scenario.toml (see tests/scenarios.py). Files keep their real text, links their target. Of the
+cgroup file systems only the process's own cgroups and their ancestors are taken, of the disks those that have a size,
+and of the mounts only what a reader of cgroups looks at.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import fnmatch
 import os
+import stat
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -20,23 +22,34 @@ from lxcfs_py.host import Host
 
 MACHINE = (
     *("proc/meminfo", "proc/cpuinfo", "proc/stat", "proc/uptime", "proc/loadavg", "proc/swaps", "proc/diskstats"),
-    *("proc/partitions", "proc/vmstat", "proc/version", "proc/pressure/*", "proc/sys/vm/overcommit_*"),
+    *("proc/partitions", "proc/vmstat", "proc/slabinfo", "proc/version", "proc/pressure/*", "proc/sys/vm/overcommit_*"),
     *("proc/sys/kernel/osrelease", "proc/sys/kernel/pid_max"),
     *("sys/devices/system/cpu/*", "sys/devices/system/cpu/cpu*/online"),
     *("sys/devices/system/cpu/cpu*/topology/*_list", "sys/devices/system/cpu/cpu*/topology/*_id"),
     "sys/devices/system/cpu/cpu*/cache/index*/shared_cpu_list",
+    *("sys/devices/system/cpu/cpu*/topology/*_cpus", "sys/devices/system/cpu/cpu*/cache/index*/shared_cpu_map"),
+    *("sys/devices/system/cpu/cpu*/node*", "sys/devices/system/cpu/cpu*/cpuidle/state*/usage"),
     *("sys/devices/system/node/*", "sys/devices/system/node/node*/cpu*", "sys/devices/system/node/node*/meminfo"),
+    *("sys/devices/system/node/node*/vmstat", "sys/devices/system/node/node*/numastat"),
+    *("sys/devices/system/node/node*/distance", "sys/devices/system/node/node*/memory0"),
+    *("sys/devices/system/node/node*/hugepages/*/*", "sys/kernel/mm/transparent_hugepage/hpage_pmd_size"),
 )
+DISK = (
+    *("alignment_offset", "dev", "inflight", "removable", "ro", "size", "stat", "bdi", "device", "subsystem"),
+    *("queue/logical_block_size", "queue/rotational", "queue/scheduler", "mq/*/cpu_list", "holders/*", "slaves/*"),
+)
+"""Below /sys/block, of those disks that have a size."""
 PROCESS = ("cgroup", "timens_offsets", "uid_map")
 CGROUP = (
     *("cgroup.controllers", "cgroup.events", "cgroup.procs", "cgroup.subtree_control", "cgroup.threads", "cgroup.type"),
     *("tasks", "memory.*stat", "memory.*usage_in_bytes", "memory.*limit_in_bytes", "memory.failcnt"),
     *("memory.oom_control", "memory.current", "memory.max", "memory.high", "memory.peak", "memory.events"),
-    *("memory.swap.*", "memory.zswap.*", "*.pressure", "cpu.*", "cpuacct.*", "cpuset.cpus*", "cpuset.effective_cpus"),
+    *("memory.swap.*", "memory.zswap.*", "*.pressure", "cpu.*", "cpuacct.*", "cpuset.cpus*", "cpuset.effective_*"),
+    *("cpuset.mems*", "devices.list", "memory.kmem.slabinfo"),
     *("io.*", "blkio.throttle.io_*", "blkio.bfq.io_*", "pids.*", "hugetlb.*"),
 )
 NOT = (
-    *("memory.kmem.*", "memory.soft_*", "cpu.rt_*", "cpuacct.usage_percpu*", "cgroup.pressure"),
+    *("memory.kmem.[!s]*", "memory.soft_*", "cpu.rt_*", "cpuacct.usage_percpu*", "cgroup.pressure"),
     *("hugetlb.*rsvd*", "hugetlb.*numa*", "*.events.local", "*/uevent", "*/modalias", "*/power"),
 )
 ROOT = ("cgroup.controllers", "cgroup.subtree_control")
@@ -46,7 +59,7 @@ ROOT = ("cgroup.controllers", "cgroup.subtree_control")
 def capture(host: Host, pid: int, target: Path, description: str) -> None:
     """Write the directory; files that this kernel does not have or does not let be read are left out."""
     now = time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000
-    for path in (*_machine(host), *_process(host, pid), *_cgroups(host, pid)):
+    for path in (*_machine(host), *_disks(host), *_process(host, pid), *_cgroups(host, pid)):
         _copy(host, path, target)
     _write(target / "proc/self/mountinfo", _mounts(host.read("proc/self/mountinfo")))
     facts: dict[str, str | int] = {
@@ -65,6 +78,18 @@ def capture(host: Host, pid: int, target: Path, description: str) -> None:
 def _machine(host: Host) -> Iterator[str]:
     for pattern in MACHINE:
         yield from (path for path in _matching(host, pattern.split("/")) if not _left_out(path))
+
+
+def _disks(host: Host) -> Iterator[str]:
+    for line in host.read("proc/partitions").decode().splitlines()[2:]:
+        major, minor, _, name = line.split()
+        yield f"sys/dev/block/{major}:{minor}"
+        link = f"sys/block/{name}"
+        if host.exists(link):
+            folder = os.path.normpath(f"sys/block/{host.link(link)}")
+            yield link
+            for pattern in DISK:
+                yield from _matching(host, pattern.split("/"), folder)
 
 
 def _matching(host: Host, parts: Sequence[str], folder: str = "") -> Iterator[str]:
@@ -125,6 +150,10 @@ def _mounts(text: bytes) -> bytes:
 
 def _copy(host: Host, path: str, target: Path) -> None:
     try:
+        if stat.S_ISLNK(host.stat(path, follow=False).st_mode):
+            (target / path).parent.mkdir(parents=True, exist_ok=True)
+            (target / path).symlink_to(host.link(path))
+            return
         text = host.read(path)
     except OSError:
         return  # a directory, write-only, or not in this kernel

@@ -16,7 +16,7 @@ DEPLOY = Path(__file__).parents[1] / "deploy"
 PATHS = {view.path for view in VIEWS if view.path.startswith("proc/")} | {"sys/devices/system/cpu"}
 PRESSURE = {path for path in PATHS if path.startswith("proc/pressure/")}
 """Written to by those who want to be woken, so bound for writing."""
-RUNC_REFUSES = {"proc/vmstat"} | PRESSURE
+RUNC_REFUSES = {"proc/partitions", "proc/vmstat"} | PRESSURE
 """runc mounts nothing below /proc but what is on a list of its own."""
 
 

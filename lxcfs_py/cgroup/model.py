@@ -32,6 +32,18 @@ class Part(StrEnum):
     IRQ_PRESSURE = "irq.pressure"
     HUGETLB = "hugetlb"
     TASKS = "tasks"
+    DEVICES = "devices"
+    NUMA = "numa"
+    SLABINFO = "slabinfo"
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A NUMA node of the machine."""
+
+    cpus: tuple[int, ...]
+    size: int
+    """Bytes of memory; 0 where it has none."""
 
 
 PRESSURE = frozenset((Part.CPU_PRESSURE, Part.IO_PRESSURE, Part.MEMORY_PRESSURE, Part.IRQ_PRESSURE))
@@ -50,6 +62,10 @@ class Machine:
     """vm.overcommit_ratio, percent."""
     boot_now: int = 0
     """CLOCK_BOOTTIME of the host when the snapshot was taken, microseconds."""
+    thp_size: int = 2 << 20
+    """Of a transparent huge page, bytes."""
+    nodes: Mapping[int, Node] | None = None
+    """NUMA nodes by number; None where they were not asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +187,16 @@ class Hugetlb:
 
 
 @dataclass(frozen=True, slots=True)
+class Numa:
+    """Memory by NUMA node."""
+
+    mems: tuple[int, ...] | None
+    """The nodes that it may use, ascending: the cpuset's effective ones; None where no cpuset controller says."""
+    stat: Mapping[int, Mapping[str, int]]
+    """By node the bytes of memory.numa_stat, keys as in `Memory.stat`; empty where the kernel does not account it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Tasks:
     """Threads of the container at one moment."""
 
@@ -236,6 +262,11 @@ class Snapshot:
     """By resource: cpu, io, memory, irq; without those that the kernel does not account for this cgroup."""
     hugetlb: Mapping[int, Hugetlb] | None = None
     """By page size in bytes."""
+    devices: frozenset[str] | None = None
+    """Block devices that it may use, by number, where the devices controller of v1 names them one by one."""
+    numa: Numa | None = None
+    slabinfo: bytes | None = None
+    """v1 memory.kmem.slabinfo, which has the form of /proc/slabinfo; None where the kernel does not account slabs."""
     tasks: Tasks | None = None
     age: int | None = None
     """Uptime as the container's own clocks have it, microseconds: its boot clock where it has a time namespace,
@@ -246,6 +277,9 @@ class Snapshot:
     clocks: Mapping[int, CpuClock] | None = None
     """What /proc/stat shows by physical CPU: never less than what an earlier snapshot had; see views/cputime.py."""
     policy: Policy = Policy()
+    disks: Mapping[str, str] | None = None
+    """Numbers of the block devices that it used or may use, by directory below /sys/block: `sda`, or `sda/sda1` of a
+    partition; None where they were not asked for."""
 
 
 def least(limits: Iterable[int | None]) -> int | None:

@@ -108,6 +108,30 @@ def blkio(text: bytes, path: str) -> dict[str, dict[str, int]]:
     return found
 
 
+def device_rules(text: bytes) -> frozenset[str]:
+    """v1 devices.list, lines `TYPE MAJ:MIN ACCESS`: the numbers of block devices that are named without a wildcard."""
+    rules = (line.split() for line in text.decode("ascii", "replace").splitlines())
+    return frozenset(rule[1] for rule in rules if len(rule) == 3 and rule[0] == "b" and "*" not in rule[1])
+
+
+def labelled(text: bytes, label: bytes, path: str) -> int:
+    """The number behind `LABEL:` in a text of lines `... LABEL:   NUMBER kB`: a node's meminfo."""
+    words = text.partition(label + b":")[2].split(None, 1)
+    if not words or not words[0].isdigit():
+        raise ParseError(path, None, f"no {label.decode()} with a number")
+    return int(words[0])
+
+
+def numa_stat(text: bytes) -> dict[int, dict[str, int]]:
+    """memory.numa_stat, lines `KEY N0=VALUE ...` (v1: `KEY=TOTAL N0=VALUE ...`): by node, then key."""
+    found: dict[int, dict[str, int]] = {}
+    for name, values in nested_keyed(text).items():
+        for node, value in values.items():
+            if node[:1] == "N" and node[1:].isdigit():
+                found.setdefault(int(node[1:]), {})[name.partition("=")[0]] = value
+    return found
+
+
 def usage_all(text: bytes, path: str) -> dict[int, CpuTime]:
     """v1 cpuacct.usage_all: nanoseconds of user and system by CPU, given as microseconds."""
     from lxcfs_py.cgroup.model import CpuTime

@@ -20,6 +20,8 @@ from lxcfs_py.cgroup.model import (
     Io,
     Machine,
     Memory,
+    Node,
+    Numa,
     Part,
     Pids,
     Policy,
@@ -132,6 +134,9 @@ class Cgroup:
             pids=_pids(self, host) if Part.PIDS in parts else None,
             pressure=None if PRESSURE.isdisjoint(parts) else _pressure(self, host, parts),
             hugetlb=_hugetlb(self, host) if Part.HUGETLB in parts else None,
+            devices=_devices(self, host) if Part.DEVICES in parts else None,
+            numa=_numa(self, host, machine.page_size) if Part.NUMA in parts else None,
+            slabinfo=_slabinfo(self, host) if Part.SLABINFO in parts else None,
             tasks=self.count(host) if Part.TASKS in parts else None,
             policy=policy,
         )
@@ -188,13 +193,16 @@ class Clock:
             self._until = boot_now + 1_000_000
             return self._machine
         known = self._machine
-        return Machine(known.online, known.possible, known.ticks, known.page_size, known.overcommit_ratio, boot_now)
+        return Machine(
+            known.online, known.possible, known.ticks, known.page_size, known.overcommit_ratio, boot_now, known.thp_size
+        )
 
 
 def machine(host: Host, boot_now: int | None = None) -> Machine:
     """What all containers share; `boot_now` in microseconds stands in for the clock (of a captured machine)."""
     cpus = "sys/devices/system/cpu"
     ratio = "proc/sys/vm/overcommit_ratio"
+    thp = "sys/kernel/mm/transparent_hugepage/hpage_pmd_size"
     return Machine(
         online=parse.cpu_list(host.pread(f"{cpus}/online"), f"{cpus}/online"),
         possible=parse.cpu_list(host.pread(f"{cpus}/possible"), f"{cpus}/possible"),
@@ -202,7 +210,23 @@ def machine(host: Host, boot_now: int | None = None) -> Machine:
         page_size=os.sysconf("SC_PAGE_SIZE"),
         overcommit_ratio=parse.number(host.pread(ratio), ratio) or 0,
         boot_now=time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000 if boot_now is None else boot_now,
+        thp_size=parse.number(host.pread(thp), thp) or 0 if host.exists(thp) else 2 << 20,
     )
+
+
+def nodes(host: Host) -> dict[int, Node]:
+    """The machine's NUMA nodes; none on a kernel without NUMA."""
+    top = "sys/devices/system/node"
+    try:
+        numbers = parse.cpu_list(host.pread(f"{top}/online"), f"{top}/online")
+    except FileNotFoundError:
+        return {}
+    return {number: _node(host, f"{top}/node{number}") for number in numbers}
+
+
+def _node(host: Host, path: str) -> Node:
+    total = parse.labelled(host.pread(f"{path}/meminfo"), b"MemTotal", f"{path}/meminfo")
+    return Node(parse.cpu_list(host.pread(f"{path}/cpulist"), f"{path}/cpulist"), total << 10)
 
 
 def _memory(cgroup: Cgroup, host: Host, parts: frozenset[Part]) -> tuple[Memory | None, Swap | None]:
@@ -253,3 +277,27 @@ def _hugetlb(cgroup: Cgroup, host: Host) -> Mapping[int, Hugetlb] | None:
         return None
     sizes = cgroup.huge_pages(host)
     return v1.hugetlb(host, directories, sizes) if mount.version == 1 else v2.hugetlb(host, directories, sizes)
+
+
+def _devices(cgroup: Cgroup, host: Host) -> frozenset[str] | None:
+    own = cgroup.directory("devices")
+    return v1.devices(host, own) if own is not None else None
+
+
+def _numa(cgroup: Cgroup, host: Host, page_size: int) -> Numa | None:
+    memory_mount, memory = cgroup.ancestry("memory")
+    cpuset_mount, cpuset = cgroup.ancestry("cpuset")
+    stat: Mapping[int, Mapping[str, int]] = {}
+    if memory_mount is not None and memory:
+        one = memory_mount.version == 1
+        stat = v1.numa_stat(host, memory[0], page_size) if one else v2.numa_stat(host, memory)
+    mems = None
+    if cpuset_mount is not None and cpuset:
+        one = cpuset_mount.version == 1
+        mems = v1.effective_mems(host, cpuset[0]) if one else v2.effective_mems(host, cpuset)
+    return Numa(mems, stat) if stat or mems is not None else None
+
+
+def _slabinfo(cgroup: Cgroup, host: Host) -> bytes | None:
+    mount, directories = cgroup.ancestry("memory")
+    return v1.slabinfo(host, directories[0]) if mount is not None and mount.version == 1 and directories else None

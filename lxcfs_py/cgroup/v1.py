@@ -61,6 +61,34 @@ def memory(host: Host, directories: _Directories, *, events: bool) -> tuple[Memo
     return Memory(usage, limit, stat, peak, failures, oom_kills), swap
 
 
+_LRU = {"hierarchical_anon": "anon", "hierarchical_file": "file", "hierarchical_unevictable": "unevictable"}
+
+
+def numa_stat(host: Host, own: str, page_size: int) -> dict[int, dict[str, int]]:
+    """memory.numa_stat, bytes by node of what is on the LRU lists; empty on a kernel without NUMA."""
+    try:
+        found = parse.numa_stat(host.pread(f"{own}/memory.numa_stat"))
+    except FileNotFoundError:
+        return {}
+    return {
+        node: {_LRU[key]: pages * page_size for key, pages in values.items() if key in _LRU}
+        for node, values in found.items()
+    }
+
+
+def slabinfo(host: Host, own: str) -> bytes | None:
+    """memory.kmem.slabinfo; None on kernels that have no such text any more."""
+    try:
+        return host.read(f"{own}/memory.kmem.slabinfo") or None
+    except OSError:
+        return None
+
+
+def devices(host: Host, own: str) -> frozenset[str]:
+    """devices: block devices by number that devices.list names one by one."""
+    return parse.device_rules(host.pread(f"{own}/devices.list"))
+
+
 def cpu_time(host: Host, own: str) -> tuple[int, CpuTime, dict[int, CpuTime] | None]:
     """cpuacct: usage, its parts, and the parts by CPU where the kernel has cpuacct.usage_all (Linux 4.13)."""
     usage = (_number(host, f"{own}/cpuacct.usage") or 0) // 1000
@@ -107,7 +135,15 @@ def cpu(host: Host, cpuacct: str | None, cpu_directories: _Directories, cpuset: 
 
 def effective_cpus(host: Host, own: str) -> tuple[int, ...] | None:
     """cpuset: what the cgroup may really use; None before Linux 3.17, which has no such file."""
-    path = f"{own}/cpuset.effective_cpus"
+    return _effective(host, f"{own}/cpuset.effective_cpus")
+
+
+def effective_mems(host: Host, own: str) -> tuple[int, ...] | None:
+    """cpuset: the NUMA nodes that it may really use."""
+    return _effective(host, f"{own}/cpuset.effective_mems")
+
+
+def _effective(host: Host, path: str) -> tuple[int, ...] | None:
     try:
         return parse.cpu_list(host.pread(path), path) or None
     except FileNotFoundError:

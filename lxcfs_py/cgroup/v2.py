@@ -45,6 +45,12 @@ def swap(host: Host, directories: _Directories) -> Swap | None:
     return Swap(parse.number(found[1], found[0]) or 0, least(_limits(host, directories, "memory.swap.max")))
 
 
+def numa_stat(host: Host, directories: _Directories) -> dict[int, dict[str, int]]:
+    """memory.numa_stat, bytes by node; empty on a kernel without NUMA."""
+    found = _nearest(host, directories, "memory.numa_stat")
+    return {} if found is None else parse.numa_stat(found[1])
+
+
 def cpu(host: Host, directories: _Directories, *, cpuset: bool) -> Cpu:
     """cpu.stat, which every cgroup has, cpu.max and cpu.weight of the cpu controller, cpuset.cpus.effective."""
     path = f"{directories[0]}/cpu.stat"
@@ -88,6 +94,12 @@ def quota(host: Host, directories: _Directories) -> Quota | None:
 def effective_cpus(host: Host, directories: _Directories) -> tuple[int, ...] | None:
     """cpuset.cpus.effective of the nearest cgroup that has the controller."""
     found = _nearest(host, directories, "cpuset.cpus.effective")
+    return None if found is None else parse.cpu_list(found[1], found[0]) or None
+
+
+def effective_mems(host: Host, directories: _Directories) -> tuple[int, ...] | None:
+    """cpuset.mems.effective of the nearest cgroup that has the controller."""
+    found = _nearest(host, directories, "cpuset.mems.effective")
     return None if found is None else parse.cpu_list(found[1], found[0]) or None
 
 

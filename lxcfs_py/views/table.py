@@ -7,7 +7,20 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from lxcfs_py.cgroup.model import Part, Snapshot
-from lxcfs_py.views import cpuinfo, cpus, diskstats, loadavg, meminfo, pressure, stat, swaps, uptime, vmstat
+from lxcfs_py.views import (
+    cpuinfo,
+    cpus,
+    diskstats,
+    loadavg,
+    meminfo,
+    partitions,
+    pressure,
+    slabinfo,
+    stat,
+    swaps,
+    uptime,
+    vmstat,
+)
 
 Need = Literal["age", "tasks", "load", "clocks"]
 
@@ -46,21 +59,24 @@ class View:
 
 _MEMORY = frozenset({Part.MEMORY, Part.SWAP})
 _CPU = frozenset({Part.CPU})
+_DISKS = frozenset({Part.IO, Part.DEVICES})
 _SYS_CPU = "sys/devices/system/cpu"
 
 VIEWS: tuple[View, ...] = (
     View("proc/cpuinfo", cpuinfo.render, _CPU, pieces=True),
-    View("proc/diskstats", diskstats.render, frozenset({Part.IO}), own_activity=True, pieces=True),
+    View("proc/diskstats", diskstats.render, _DISKS, own_activity=True, pieces=True),
     View("proc/loadavg", loadavg.render, needs=frozenset({"load", "tasks"}), own_activity=True),
     View("proc/meminfo", meminfo.render, _MEMORY | {Part.HUGETLB}),
+    View("proc/partitions", partitions.render, _DISKS, own_activity=True, pieces=True),
     View("proc/pressure/cpu", pressure.cpu, frozenset({Part.CPU_PRESSURE}), own_activity=True),
     View("proc/pressure/io", pressure.io, frozenset({Part.IO_PRESSURE}), own_activity=True),
     View("proc/pressure/irq", pressure.irq, frozenset({Part.IRQ_PRESSURE}), own_activity=True),
     View("proc/pressure/memory", pressure.memory, frozenset({Part.MEMORY_PRESSURE}), own_activity=True),
+    View("proc/slabinfo", slabinfo.render, frozenset({Part.SLABINFO}), own_activity=True, pieces=True),
     View("proc/stat", stat.render, _CPU, frozenset({"clocks", "tasks", "age"}), own_activity=True),
     View("proc/swaps", swaps.render, _MEMORY, pieces=True),
     View("proc/uptime", uptime.render, _CPU, frozenset({"age", "clocks"}), own_activity=True),
-    View("proc/vmstat", vmstat.render, frozenset({Part.MEMORY, Part.IO}), own_activity=True, pieces=True),
+    View("proc/vmstat", vmstat.render, frozenset({Part.MEMORY, Part.EVENTS, Part.IO}), own_activity=True, pieces=True),
     View(f"{_SYS_CPU}/offline", cpus.offline, _CPU),
     View(f"{_SYS_CPU}/online", cpus.online, _CPU),
     View(f"{_SYS_CPU}/present", cpus.present, _CPU),

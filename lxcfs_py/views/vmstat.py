@@ -1,8 +1,9 @@
 """/proc/vmstat (mm/vmstat.c:vmstat_start), from the cgroup's memory.stat and I/O.
 
-The host's names in the host's order. Sizes are pages, but for nr_kernel_stack, pgpgin and pgpgout, which are KiB, as in
-the kernel's file. A counter that memory.stat has by the same name (pgfault, pgscan, workingset_refault_file, thp_*) is
-the cgroup's; what the kernel does not count by cgroup is 0.
+The host's names in the host's order. Sizes are pages, but for nr_kernel_stack, pgpgin and pgpgout, which are KiB, and
+huge pages, which are counted as such, as in the kernel's file. A counter that memory.stat has by the same name
+(pgfault, pgscan_direct, workingset_refault_file, thp_fault_alloc, zswpin) is the cgroup's; what the kernel does not
+count by cgroup is 0.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ _SIZES: Mapping[str, str] = {
     "nr_anon_pages": "anon",
     "nr_dirty": "file_dirty",
     "nr_file_pages": "file",
+    "nr_hugetlb": "hugetlb",
     "nr_inactive_anon": "inactive_anon",
     "nr_inactive_file": "inactive_file",
     "nr_kernel_stack": "kernel_stack",
@@ -40,6 +42,12 @@ _SIZES: Mapping[str, str] = {
     "nr_zone_unevictable": "unevictable",
 }
 """Key of memory.stat (bytes) by name of vmstat."""
+
+_HUGE: Mapping[str, str] = {
+    "nr_anon_transparent_hugepages": "anon_thp",
+    "nr_file_hugepages": "file_thp",
+    "nr_shmem_hugepages": "shmem_thp",
+}
 
 _NOT_THE_SAME = frozenset(("pgpgin", "pgpgout"))
 """v1's memory.stat counts charged pages under the names that vmstat has for KiB read and written."""
@@ -65,6 +73,9 @@ def _values(snapshot: Snapshot) -> dict[str, int]:
         counters = {name: max(0, count) for name, count in memory.stat.items() if name not in _NOT_THE_SAME}
         values |= counters
         values |= {name: counters.get(key, 0) // page for name, key in _SIZES.items()}
+        values |= {name: counters.get(key, 0) // (snapshot.machine.thp_size or page) for name, key in _HUGE.items()}
+        values["nr_zone_write_pending"] = values["nr_dirty"] + values["nr_writeback"]
+        values["oom_kill"] = memory.oom_kills or 0
         values["nr_kernel_stack"] = counters.get("kernel_stack", 0) // _KIB
         values["nr_free_pages"] = _free(memory) // page
     devices = (snapshot.io or {}).values()

@@ -122,8 +122,8 @@ MAKES = (
 
 @contextlib.contextmanager
 def disk(path: str) -> Iterator[str]:
-    """Where the container in group `path` reads and writes: a file, and on v1 a loop device with a limit of 1 GiB/s,
-    since blkio accounts only the devices on which some group is limited."""
+    """Where the container in group `path` reads and writes: a file, and on v1 a loop device on which accounting
+    is turned on by a limit that is none."""
     with tempfile.NamedTemporaryFile(dir="/var/tmp") as file:
         file.truncate(32 * MEBI)
         if cgroups.pure_v2():
@@ -132,7 +132,7 @@ def disk(path: str) -> Iterator[str]:
         device = subprocess.run(["losetup", "--find", "--show", file.name], check=True, capture_output=True, text=True)
         name = device.stdout.strip()
         number = os.stat(name).st_rdev
-        limit = f"{os.major(number)}:{os.minor(number)} {1 << 30}"
+        limit = f"{os.major(number)}:{os.minor(number)} 0"
         (cgroups.TOP / f"blkio{path}/blkio.throttle.write_bps_device").write_text(limit)
         try:
             yield name

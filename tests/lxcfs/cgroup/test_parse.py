@@ -132,6 +132,39 @@ def test_process_stat_of_a_process_that_calls_itself_anything(comm: bytes) -> No
     assert stat == {"state": "D", "ppid": 4, "starttime": 22}
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        (b"a *:* rwm\n", set()),
+        (b"c 1:3 rwm\nb 8:0 r\nb 8:* rwm\nb *:1 m\n", {"8:0"}),
+        (b"b 8:0\nb\n\xff\n", set()),
+    ],
+)
+def test_device_rules(text: bytes, value: set[str]) -> None:
+    assert parse.device_rules(text) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        (b"", {}),
+        (b"anon N0=1 N12=2\nfile N0=3 N12=0\n", {0: {"anon": 1, "file": 3}, 12: {"anon": 2, "file": 0}}),
+        (b"hierarchical_total=9 N0=4 N1=5\n", {0: {"hierarchical_total": 4}, 1: {"hierarchical_total": 5}}),
+        (b"anon N=1 Nx=2 0=3 N1\n", {}),
+    ],
+)
+def test_numa_stat(text: bytes, value: dict[int, dict[str, int]]) -> None:
+    assert parse.numa_stat(text) == value
+
+
+def test_labelled() -> None:
+    text = b"Node 0 MemTotal:       4548824 kB\nNode 0 MemFree:        3570040 kB\n"
+    assert parse.labelled(text, b"MemTotal", "f") == 4548824
+    for bad in (b"", b"Node 0 MemTotal:\n", b"Node 0 MemTotal: x kB\n"):
+        with pytest.raises(ParseError, match="no MemTotal with a number"):
+            parse.labelled(bad, b"MemTotal", "f")
+
+
 PARSERS = [
     parse.number,
     parse.flat_keyed,
@@ -144,6 +177,8 @@ PARSERS = [
     parse.mountinfo,
     parse.cgroup_paths,
     parse.controllers,
+    parse.device_rules,
+    parse.numa_stat,
     parse.process_stat,
 ]
 

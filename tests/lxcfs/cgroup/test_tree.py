@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lxcfs_py.cgroup import hierarchy, tree
-from lxcfs_py.cgroup.model import CpuTime, Hugetlb, Io, Machine, Part, Quota, Snapshot
+from lxcfs_py.cgroup.model import CpuTime, Hugetlb, Io, Machine, Node, Numa, Part, Quota, Snapshot
 from lxcfs_py.host import Host
 
 MACHINE = Machine(online=(0, 1, 2, 3), possible=(0, 1, 2, 3))
 ALL = frozenset(Part) - {Part.TASKS}
-V1 = ("memory", "cpu", "cpuacct", "cpuset", "pids", "blkio")
+V1 = ("memory", "cpu", "cpuacct", "cpuset", "pids", "blkio", "devices")
 NO_LIMIT = 9223372036854771712
 
 
@@ -97,6 +97,7 @@ def add_v1(made: Tree, path: str, *, limit: int = NO_LIMIT, memsw: int | None = 
     made.write(f"{top}/pids{path}/pids.max", "max")
     for what in ("service_bytes", "serviced"):
         made.write(f"{top}/blkio{path}/blkio.throttle.io_{what}_recursive", "8:0 Read 10\n8:0 Write 20\nTotal 30")
+    made.write(f"{top}/devices{path}/devices.list", "a *:* rwm")
 
 
 def test_v2_parts(v2: Tree) -> None:
@@ -173,6 +174,53 @@ def test_hugetlb_by_page_size(v2: Tree) -> None:
         v2.write(f"sys/fs/cgroup/a/hugetlb.{name}", value)
     v2.write("sys/fs/cgroup/a/hugetlb.2MB.rsvd.current", 1)
     assert v2.read("/a").hugetlb == {2 << 20: Hugetlb(4096, 8192), 1 << 30: Hugetlb(0, None)}
+
+
+def test_v1_memory_by_node_is_bytes_of_the_whole_subtree(hybrid: Tree) -> None:
+    add_v1(hybrid, "/a")
+    text = "total=9 N0=4 N1=5\nanon=9 N0=4 N1=5\n"
+    text += "hierarchical_total=9 N0=4 N1=5\nhierarchical_file=3 N0=1 N1=2\nhierarchical_anon=6 N0=3 N1=3"
+    hybrid.write("sys/fs/cgroup/memory/a/memory.numa_stat", text)
+    hybrid.write("sys/fs/cgroup/cpuset/a/cpuset.effective_mems", "0-1")
+    assert hybrid.read("/a").numa == Numa(
+        (0, 1), {0: {"file": 4096, "anon": 3 * 4096}, 1: {"file": 2 * 4096, "anon": 3 * 4096}}
+    )
+
+
+def test_v2_memory_by_node(v2: Tree) -> None:
+    add_v2(v2, "/a", cpuset_mems_effective="1")
+    v2.write("sys/fs/cgroup/a/memory.numa_stat", "anon N0=0 N1=8192\nworkingset_refault_anon N0=7 N1=0")
+    add_v2(v2, "/a/b", controllers=False)
+    for path in ("/a", "/a/b"):
+        assert v2.read(path).numa == Numa(
+            (1,), {0: {"anon": 0, "workingset_refault_anon": 7}, 1: {"anon": 8192, "workingset_refault_anon": 0}}
+        )
+
+
+def test_the_machines_nodes_have_cpus_and_memory(tmp_path: Path) -> None:
+    made, folder = Tree(tmp_path), "sys/devices/system/node"
+    host = Host(str(tmp_path), keep=0)
+    assert tree.nodes(host) == {}
+    made.write(f"{folder}/online", "0,2")
+    for number, cpus in ((0, "0-1"), (2, "")):
+        made.write(f"{folder}/node{number}/cpulist", cpus)
+        made.write(f"{folder}/node{number}/meminfo", f"Node {number} MemTotal:   2048 kB\nNode {number} MemFree: 1 kB")
+    assert tree.nodes(host) == {0: Node((0, 1), 2 << 20), 2: Node((), 2 << 20)}
+    host.close()
+
+
+def test_block_devices_that_are_named_one_by_one_may_be_used(hybrid: Tree) -> None:
+    add_v1(hybrid, "/a")
+    assert hybrid.read("/a").devices == frozenset()
+    hybrid.write("sys/fs/cgroup/devices/a/devices.list", "c 1:3 rwm\nb 7:* r\nb 8:16 rwm\nb *:* m\nb 254:0 r")
+    assert hybrid.read("/a").devices == {"8:16", "254:0"}
+
+
+def test_slabs_of_a_container_where_the_kernel_still_tells_of_them(hybrid: Tree) -> None:
+    add_v1(hybrid, "/a")
+    assert hybrid.read("/a").slabinfo is None
+    hybrid.write("sys/fs/cgroup/memory/a/memory.kmem.slabinfo", "slabinfo - version: 2.1\n# name\ndentry 1")
+    assert hybrid.read("/a").slabinfo == b"slabinfo - version: 2.1\n# name\ndentry 1\n"
 
 
 def test_controllers_are_found_by_what_is_mounted_not_by_folder_names(hybrid: Tree) -> None:

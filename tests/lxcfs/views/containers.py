@@ -148,6 +148,7 @@ snapshots = st.builds(
     cpu=st.none() | _cpu,
     io=st.none() | st.dictionaries(st.sampled_from(("8:0", "8:1", "259:0")), st.builds(Io, *[_bytes] * 6)),
     pressure=st.none() | st.dictionaries(st.sampled_from(("cpu", "io", "memory", "irq")), pressures),
+    devices=st.none() | st.frozensets(st.sampled_from(("8:0", "8:1", "7:0"))),
     hugetlb=st.none() | st.dictionaries(st.sampled_from((2 * MB, 1 << 30)), st.builds(Hugetlb, _bytes, _limits)),
     tasks=st.none() | st.builds(Tasks, *[st.integers(0, 1000)] * 4),
     age=st.none() | st.integers(0, 10_000 * SECOND),

@@ -37,6 +37,13 @@ def test_render(io: Mapping[str, Io] | None, text: bytes) -> None:
     assert diskstats.render(container(io=io), HOST) == text
 
 
+def test_a_device_that_it_may_use_has_a_line_and_no_numbers_of_the_hosts() -> None:
+    allowed = container(io={"8:0": SDA}, devices=frozenset({"8:0", "8:1", "7:0"}))
+    assert diskstats.render(allowed, HOST) == (
+        b"   8       0 sda 3 0 3 0 2 0 1 0 0 0 0 1 0 8 0 0 0\n   8       1 sda1" + b" 0" * 17 + b"\n"
+    )
+
+
 @pytest.mark.parametrize(("columns", "numbers"), [(11, 11), (15, 15), (17, 17), (20, 20)])
 def test_the_columns_are_as_many_as_the_hosts(columns: int, numbers: int) -> None:
     host = b"   8       0 sda" + b" 7" * columns + b"\n"
@@ -49,8 +56,8 @@ def test_lines_of_another_form_are_passed_over() -> None:
 
 
 @given(snapshots)
-def test_there_is_one_line_for_each_device_that_has_numbers(snapshot: Snapshot) -> None:
+def test_there_is_one_line_for_each_device_that_it_used_or_may_use(snapshot: Snapshot) -> None:
     found = [line.split()[:2] for line in diskstats.render(snapshot, HOST).splitlines()]
     known = {f"{major.decode()}:{minor.decode()}" for major, minor in found}
     assert len(found) == len(known)
-    assert known == set(snapshot.io or {})
+    assert known == {*(snapshot.io or {}), *(snapshot.devices or ())} & {"8:0", "8:1", "259:0"}

@@ -34,6 +34,29 @@ def test_render(memory: Memory | None, io: dict[str, Io] | None, numbers: list[i
     assert vmstat.render(container(memory=memory, io=io), HOST) == text
 
 
+@pytest.mark.parametrize(
+    ("name", "stat", "number"),
+    [
+        ("pgmajfault", {"pgmajfault": 7}, 7),
+        ("pgscan_direct", {"pgscan": 9, "pgscan_direct": 7}, 7),
+        ("pgsteal_kswapd", {"pgsteal_kswapd": 7}, 7),
+        ("workingset_refault_file", {"workingset_refault_file": 7}, 7),
+        ("thp_fault_alloc", {"thp_fault_alloc": 7}, 7),
+        ("zswpin", {"zswpin": 7}, 7),
+        ("nr_anon_transparent_hugepages", {"anon_thp": 7 * (2 << 20) + 1}, 7),
+        ("nr_shmem_hugepages", {"shmem_thp": 2 << 20}, 1),
+        ("nr_zone_write_pending", {"file_dirty": 3 * 4096, "file_writeback": 4 * 4096}, 7),
+        ("nr_hugetlb", {"hugetlb": 7 * 4096}, 7),
+        ("pgpgin", {"pgpgin": 7}, 0),
+        ("oom_kill", {}, 2),
+        ("drop_pagecache", {}, 0),
+    ],
+)
+def test_each_counter_is_the_cgroups(name: str, stat: dict[str, int], number: int) -> None:
+    own = container(memory=Memory(usage=0, limit=None, stat=stat, oom_kills=2))
+    assert vmstat.render(own, f"{name} 777\n".encode()) == f"{name} {number}\n".encode()
+
+
 @pytest.mark.parametrize("host", [b"nr_free_pages\n", b"pgfault x\n", b"pgfault 1\n\n"])
 def test_a_host_file_of_another_form_is_refused(host: bytes) -> None:
     with pytest.raises(ParseError, match="proc/vmstat:"):
