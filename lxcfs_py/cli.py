@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Sequence
 from typing import NoReturn
 
-from lxcfs_py import __version__, commands, errors, policy
+from lxcfs_py import __version__, commands, dropin, errors, policy
 from lxcfs_py.errors import Error, UsageError
 from lxcfs_py.explain import commands as explain_commands
 
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (Error, OSError) as error:
-        if "--debug" in words:
+        if not {"-d", "--debug"}.isdisjoint(words):
             traceback.print_exc()
         for line in errors.describe(error):
             print(line if line.startswith("hint: ") else f"lxcfs-py: {line}", file=sys.stderr)
@@ -64,6 +64,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--transport", choices=("device", "fusepy"), default="device", help="how to speak FUSE (default: device)"
     )
     _add_policy(serve)
+    _add_lxcfs(serve)
     serve.set_defaults(run=commands.serve)
 
     check = parsers.add_parser(
@@ -90,7 +91,7 @@ def make_parser() -> argparse.ArgumentParser:
     completion.set_defaults(run=_completion)
 
     for command in (serve, check, status, *looking, completion):
-        command.add_argument("--debug", action="store_true", help="log more, and print the traceback of an error")
+        command.add_argument("-d", "--debug", action="store_true", help="log more, and print the traceback of an error")
     return parser
 
 
@@ -112,6 +113,50 @@ def _add_policy(serve: argparse.ArgumentParser) -> None:
     ):
         group.add_argument(f"--{key}", action=argparse.BooleanOptionalAction, help=what)
     group.add_argument("--uptime", choices=policy.CHOICES["uptime"], help="since when uptime counts (container)")
+
+
+def _add_lxcfs(serve: argparse.ArgumentParser) -> None:
+    group = serve.add_argument_group(
+        "LXCFS's own flags", "so that a service or a script that starts lxcfs can start this"
+    )
+    group.add_argument(
+        "-o",
+        action="append",
+        default=[],
+        dest="mount_options",
+        metavar="OPTIONS",
+        help="of the mount: ro, nonempty, fsname=NAME, and what is so already (allow_other, direct_io ...)",
+    )
+    group.add_argument(
+        "-p", "--pidfile", metavar="FILE", help="where the pid of who serves is written (default: nowhere)"
+    )
+    group.add_argument(
+        "--runtime-dir",
+        action=_RuntimeDir,
+        metavar="DIR",
+        help=f"the same as --run-dir DIR/{dropin.RUN_DIR} --pidfile DIR/{dropin.PID_FILE}",
+    )
+    group.add_argument("-v", action="version", version=f"lxcfs-py {__version__}", help="the same as lxcfs-py --version")
+    for flag in dropin.FLAGS:
+        if flag.obsolete:
+            what = f"nothing to do: {flag.what}"
+            group.add_argument(
+                *flag.names, action="append_const", const=flag.names[-1], default=[], dest=flag.option, help=what
+            )
+        else:
+            group.add_argument(*flag.names, action="store_const", const=flag.value, dest=flag.option, help=flag.what)
+
+
+class _RuntimeDir(argparse.Action):
+    def __call__(
+        self,
+        _parser: argparse.ArgumentParser,
+        options: argparse.Namespace,
+        value: object,
+        _name: str | None = None,
+    ) -> None:
+        options.run_dir = f"{value}/{dropin.RUN_DIR}"
+        options.pidfile = options.pidfile or f"{value}/{dropin.PID_FILE}"
 
 
 _PRECEDENCE = """Each choice is taken from the first that makes it: the container's OCI annotation

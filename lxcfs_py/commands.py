@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from lxcfs_py import policy
+from lxcfs_py import dropin, policy
 from lxcfs_py.errors import NotFound
 from lxcfs_py.fuse import mountpoint, protocol
 from lxcfs_py.host import Host
@@ -26,6 +27,8 @@ from lxcfs_py.rundir.control import Control
 if TYPE_CHECKING:
     from lxcfs_py.filesystem import Filesystem
     from lxcfs_py.snapshots import Keeper
+
+_log = logging.getLogger(__name__)
 
 Word = Sequence[int] | memoryview
 
@@ -49,10 +52,21 @@ def _filesystem(keeper: Keeper, run_dir: str, generation: Word = (0,), hosts_tex
 def serve(options: argparse.Namespace) -> None:
     """Mount and serve until told to end."""
     from lxcfs_py import supervisor
+    from lxcfs_py.fuse import options as mount_options
+
+    for flag, why in dropin.say(options.obsolete):
+        _log.info("event=obsolete flag=%s cause=%r", flag, why)
 
     flags = {key: value for key in policy.CHOICES if (value := getattr(options, key)) is not None}
-    run_dir = os.path.abspath(options.run_dir)
-    config = Config(mountpoint.resolve(options.mount), run_dir, options.workers, _source(options.config), flags)
+    config = Config(
+        mountpoint.resolve(options.mount),
+        os.path.abspath(options.run_dir),
+        options.workers,
+        _source(options.config),
+        flags,
+        mount_options.parse(options.mount_options),
+        os.path.abspath(options.pidfile) if options.pidfile else None,
+    )
     if options.transport == "fusepy":
         supervisor.serve_through_libfuse(config, _tree, Host())
     else:

@@ -21,6 +21,7 @@ from lxcfs_py.errors import Conflict
 from lxcfs_py.fuse import mountpoint
 from lxcfs_py.fuse.device import FSTYPE
 from lxcfs_py.fuse.mountpoint import Health
+from lxcfs_py.fuse.options import USUAL, MountOptions
 from lxcfs_py.host import Host
 from lxcfs_py.policy import Choices, Source
 from lxcfs_py.rundir import state
@@ -43,6 +44,9 @@ class Config:
     """Of the policies."""
     flags: Choices = field(default_factory=dict)
     """What the command line chose."""
+    options: MountOptions = USUAL
+    pid_file: str | None = None
+    """Absolute."""
 
 
 @contextmanager
@@ -104,7 +108,7 @@ def _take(host: Host, config: Config) -> bool:
         orphans = []
         mountpoint.detach(mount)
     end_all(host, orphans, 0.0)
-    return mountpoint.prepare(mount)
+    return mountpoint.prepare(mount, config.options.nonempty)
 
 
 def _orphans(host: Host, config: Config) -> list[Process]:

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import NoReturn
 
-from lxcfs_py import __version__, instance, orders, reload, sampler, service
+from lxcfs_py import __version__, instance, orders, pidfile, reload, sampler, service
 from lxcfs_py.errors import Error
 from lxcfs_py.fuse import device, mountpoint, protocol, tree
 from lxcfs_py.fuse.mountpoint import Health
@@ -88,10 +88,12 @@ class Supervisor:
         loaded = reload.load(self.config.source, self.config.flags)
         self._connection = device.connect()
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-        with instance.exclusive(self.host, self.config):
+        with pidfile.held(self.config.pid_file) as write_pid, instance.exclusive(self.host, self.config):
             try:
                 reload.begin(self.config.run_dir, loaded)
                 self._start()
+                write_pid()
+                service.notify("READY=1", f"STATUS=serving {self.config.mount}")
                 self._watch()
             finally:
                 self._end()
@@ -102,7 +104,7 @@ class Supervisor:
         service.protect_from_oom()
         self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         os.set_blocking(self._wake[0], True)
-        device.mount(self._connection, config.mount)
+        device.mount(self._connection, config.mount, config.options)
         self._mounted = time.time_ns()
         device.begin(self._connection)
         for number in range(config.workers):
@@ -114,7 +116,6 @@ class Supervisor:
         self._say_who()
         if mountpoint.health(config.mount, _START) is not Health.SERVING:
             raise Error(f"{config.mount}: does not answer")
-        service.notify("READY=1", f"STATUS=serving {config.mount}")
         _log.info("event=serving mount=%s run_dir=%s workers=%d", config.mount, config.run_dir, config.workers)
 
     def _watch(self) -> None:
@@ -240,7 +241,7 @@ def serve_through_libfuse(config: Config, make_tree: MakeTree, host: Host) -> No
     from lxcfs_py.fuse import fusepy  # needs libfuse.so.2
 
     loaded = reload.load(config.source, config.flags)
-    with instance.exclusive(host, config):
+    with pidfile.held(config.pid_file) as write_pid, instance.exclusive(host, config):
         reload.begin(config.run_dir, loaded)
         reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         os.set_blocking(reading, True)
@@ -258,11 +259,13 @@ def serve_through_libfuse(config: Config, make_tree: MakeTree, host: Host) -> No
         def ready() -> None:
             me, other = state.process(host, os.getpid()), state.process(host, child)
             state.write(config.run_dir, State(__version__, config.mount, "fusepy", time.time(), me, (other,)))
+            write_pid()
             service.notify("READY=1", f"STATUS=serving {config.mount}")
             _log.info("event=serving mount=%s run_dir=%s transport=fusepy", config.mount, config.run_dir)
 
         try:
-            fusepy.serve(config.mount, make_tree(RunDir(config.run_dir, "worker-0", writing)), ready)
+            tree = make_tree(RunDir(config.run_dir, "worker-0", writing))
+            fusepy.serve(config.mount, tree, ready, config.options)
         finally:
             os.close(writing)
             instance.end_all(host, [state.process(host, child)], _GRACE)

@@ -13,10 +13,10 @@ import select
 from lxcfs_py import linux
 from lxcfs_py.errors import Error, Unsupported
 from lxcfs_py.fuse import protocol
+from lxcfs_py.fuse.options import MountOptions
 
 DEVICE = "/dev/fuse"
 FSTYPE = "fuse.lxcfs-py"
-SOURCE = "lxcfs-py"
 _INIT_WAIT = 10_000
 """Milliseconds that the kernel may take to ask for INIT; it does so when it mounts."""
 
@@ -41,11 +41,12 @@ def connect(device: str = DEVICE) -> int:
         raise Unsupported(f"{device}: not permitted", "run as root, and allow device 10:229 (rwm)") from None
 
 
-def mount(connection: int, path: str) -> None:
+def mount(connection: int, path: str, options: MountOptions) -> None:
     """Mount a connection at a directory; whoever reads there waits until INIT is answered."""
-    options = f"fd={connection},rootmode=40555,user_id=0,group_id=0,default_permissions,allow_other"
+    data = f"fd={connection},rootmode=40555,user_id=0,group_id=0,default_permissions,allow_other"
+    flags = linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC | (linux.MS_RDONLY if options.read_only else 0)
     try:
-        linux.mount(SOURCE, path, FSTYPE, linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC, options)
+        linux.mount(options.source, path, FSTYPE, flags, data)
     except OSError as error:
         error.add_note(f"while mounting {FSTYPE}")
         raise

@@ -18,7 +18,8 @@ from typing import Any
 
 from lxcfs_py.errors import Error, Unsupported
 from lxcfs_py.fuse import tree
-from lxcfs_py.fuse.device import SOURCE
+from lxcfs_py.fuse.device import FSTYPE
+from lxcfs_py.fuse.options import MountOptions
 from lxcfs_py.fuse.tree import Tree
 
 try:
@@ -47,12 +48,14 @@ _REFUSED = {
 }
 
 
-def serve(mount: str, tree: Tree, ready: Callable[[], None]) -> None:
-    """Mount at an empty directory and serve until SIGTERM, SIGINT or an unmount; `ready` is called when mounted."""
-    options = {"attr_timeout": 0, "entry_timeout": 0, "negative_timeout": 0, "fsname": SOURCE, "subtype": SOURCE}
+def serve(mount: str, tree: Tree, ready: Callable[[], None], wanted: MountOptions) -> None:
+    """Mount and serve until SIGTERM, SIGINT or an unmount; `ready` is called when mounted."""
+    named = {"fsname": wanted.source, "subtype": FSTYPE.removeprefix("fuse.")}
+    options = {"attr_timeout": 0, "entry_timeout": 0, "negative_timeout": 0, **named}
+    asked = {"ro": wanted.read_only, "nonempty": wanted.nonempty}
     flags = ("foreground", "nothreads", "allow_other", "default_permissions", "direct_io", "nosuid", "nodev", "noexec")
     try:
-        fuse.FUSE(_Operations(tree, ready), mount, **options, **dict.fromkeys(flags, True))
+        fuse.FUSE(_Operations(tree, ready), mount, **options, **asked, **dict.fromkeys(flags, True))
     except RuntimeError:  # libfuse has said why
         raise Error(f"{mount}: libfuse could not mount", "its own message is in the line above") from None
 

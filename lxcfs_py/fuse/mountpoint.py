@@ -21,6 +21,9 @@ _DEAD = (errno.ENOTCONN, errno.ECONNABORTED, errno.ECONNREFUSED)
 """The last: it died before INIT was answered."""
 
 
+_LXCFS = "fuse.lxcfs"
+
+
 class Health(Enum):
     """Of a mounted file system."""
 
@@ -68,8 +71,8 @@ def _ask(path: str) -> int:
     return 0
 
 
-def prepare(path: str) -> bool:
-    """Make the directory where it is missing (then True); Conflict where it is not an empty directory."""
+def prepare(path: str, nonempty: bool = False) -> bool:
+    """Make the directory where it is missing (then True); Conflict where it is not one, or not empty and must be."""
     try:
         os.makedirs(path, 0o755)
     except FileExistsError:
@@ -80,8 +83,8 @@ def prepare(path: str) -> bool:
         return True
     if os.path.islink(path) or not os.path.isdir(path):
         raise Conflict(f"{path}: not a directory", "name an empty directory, or one that does not exist yet")
-    if os.listdir(path):
-        raise Conflict(f"{path}: not empty", "name an empty directory, or one that does not exist yet")
+    if not nonempty and os.listdir(path):
+        raise Conflict(f"{path}: not empty", "name an empty directory, or hide what is in it with -o nonempty")
     return False
 
 
@@ -97,4 +100,9 @@ def detach(path: str) -> None:
 
 def refuse(path: str, fstype: str) -> Error:
     """What to say of a path where another file system is mounted."""
+    if fstype == _LXCFS and health(path) is Health.DEAD:
+        return Conflict(f"{path}: an LXCFS that has ended left its mount there", f"umount {path}")
+    if fstype == _LXCFS:
+        hint = "systemctl disable --now lxcfs, and start containers anew; or name another directory"
+        return Conflict(f"{path}: LXCFS serves there", hint)
     return Conflict(f"{path}: a file system of type {fstype} is mounted there", f"umount {path}, or name another")

@@ -19,6 +19,7 @@ import pytest
 from lxcfs_py import linux
 from lxcfs_py.fuse import device, mountpoint
 from lxcfs_py.fuse.mountpoint import Health
+from lxcfs_py.fuse.options import USUAL
 from lxcfs_py.host import Host
 from lxcfs_py.rundir import state
 from tests.system.fake_tree import CONSTANT, check_stamped
@@ -247,7 +248,7 @@ def test_a_mount_that_died_before_it_began_is_cleaned_up(tmp_path: Path) -> None
     mount = tmp_path / "mount"
     mount.mkdir()
     connection = device.connect()
-    device.mount(connection, str(mount))
+    device.mount(connection, str(mount), USUAL)
     os.close(connection)
     try:
         assert mountpoint.health(str(mount)) is Health.DEAD
