@@ -2,12 +2,13 @@
 # make demo    what the same tools say on the host, in a container, and in a container with lxcfs-py
 # make test    every check: style, types, layers, unit, golden, laws, system, peers, cgroup v2 guest
 # make test-v2 the system tests alone, in a guest with a pure cgroup v2 kernel; KERNEL=tcg-6.1 or tcg-6.12 chooses one
+# make fuzz    the fuzzers, each for SECONDS (60); TARGET=views chooses one; new inputs are kept in tests/fuzz/corpus
 # make bench   the figures of the README
 
 # A User Mode Linux kernel for the guest, if one is kept beside the checkout; see tests/README.md.
 export LXCFS_PY_GUEST_KERNEL ?= $(abspath $(wildcard ../shared/vm/linux.xz))
 
-.PHONY: setup demo test test-v2 bench clean
+.PHONY: setup demo test test-v2 fuzz bench clean
 
 setup:
 	@scripts/setup
@@ -22,6 +23,10 @@ test:
 test-v2:
 	@scripts/setup --tests
 	@.venv/bin/python -m tests.guest.suite $(if $(KERNEL),--kernel $(KERNEL))
+
+fuzz:
+	@scripts/setup --tests
+	@nice .venv/bin/python -m tests.fuzz --keep --seconds $(or $(SECONDS),60) $(TARGET)
 
 bench:
 	@scripts/setup --tests

@@ -215,13 +215,20 @@ def page_size(name: str) -> int | None:
 def mountinfo(text: bytes, path: str = "/proc/self/mountinfo") -> list[MountInfo]:
     """All mounts, in the kernel's order: later ones lie over earlier ones at the same place."""
     mounts = []
-    for index, line in enumerate(text.decode("utf-8", "surrogateescape").splitlines(), 1):
+    for index, line in enumerate(_lines(text), 1):
         before, separator, after = line.partition(" - ")
         fields, tail = before.split(" "), after.split(" ")
         if not separator or len(fields) < 6 or len(tail) < 3:
             raise ParseError(path, index, "not a line of mountinfo")
         mounts.append(MountInfo(_unescaped(fields[3]), _unescaped(fields[4]), tail[0], frozenset(tail[2].split(","))))
     return mounts
+
+
+def _lines(text: bytes) -> list[str]:
+    """Only a newline ends a line of the kernel's. `str.splitlines` ends one at a form feed too, which a container may
+    have in the name of a cgroup: the rest of the name would be a line of its choice."""
+    lines = text.decode("utf-8", "surrogateescape").split("\n")
+    return lines if lines[-1] else lines[:-1]
 
 
 def _unescaped(field: str) -> str:
@@ -235,7 +242,7 @@ def _unescaped(field: str) -> str:
 def cgroup_paths(text: bytes, path: str) -> dict[str, str]:
     """/proc/PID/cgroup: path by controller; "" is the v2 hierarchy, `name=systemd` one without controllers."""
     found: dict[str, str] = {}
-    for index, line in enumerate(text.decode("utf-8", "surrogateescape").splitlines(), 1):
+    for index, line in enumerate(_lines(text), 1):
         fields = line.split(":", 2)
         if len(fields) != 3:
             raise ParseError(path, index, f'"{line[:80]}" is not a line of a cgroup file')
@@ -249,6 +256,14 @@ def controllers(text: bytes) -> frozenset[str]:
     return frozenset(text.decode("ascii", "replace").split())
 
 
+def pids(text: bytes, path: str) -> list[int]:
+    """Lines of one number: cgroup.procs, cgroup.threads, v1 tasks."""
+    try:
+        return list(map(int, text.split()))
+    except ValueError:
+        raise ParseError(path, None, f'"{_shown(text)}" is not a list of processes') from None
+
+
 def process_stat(text: bytes, path: str) -> Mapping[str, int | str]:
     """/proc/PID/stat: `state` (one letter), `ppid`, and `starttime` in ticks since the host's boot.
 
@@ -259,6 +274,25 @@ def process_stat(text: bytes, path: str) -> Mapping[str, int | str]:
         return {"state": words[0].decode("ascii"), "ppid": int(words[1]), "starttime": int(words[19])}
     except (ValueError, IndexError, UnicodeDecodeError):
         raise ParseError(path, None, "not a process's stat") from None
+
+
+def own_pids(text: bytes, path: str, field: bytes = b"NSpid") -> list[int]:
+    """/proc/PID/status: what the thread (or with `NStgid` its process) is called in each pid namespace that sees it,
+    ours first; empty where the kernel does not say."""
+    _, found, rest = text.partition(b"\n%s:" % field)
+    return pids(rest.partition(b"\n")[0], path) if found else []
+
+
+def boot_offset(text: bytes, path: str) -> int:
+    """/proc/PID/timens_offsets: what the time namespace adds to CLOCK_BOOTTIME, microseconds."""
+    try:
+        for line in text.splitlines():
+            clock, seconds, nanoseconds = line.split()
+            if clock in (b"boottime", b"7"):
+                return int(seconds) * 1_000_000 + int(nanoseconds) // 1000
+    except ValueError:
+        raise ParseError(path, None, f'"{_shown(text)}" is not clocks and their offsets') from None
+    return 0
 
 
 def _shown(text: bytes) -> str:

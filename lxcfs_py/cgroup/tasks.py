@@ -18,7 +18,7 @@ _GONE = (FileNotFoundError, ProcessLookupError)
 
 
 def read(host: Host, directory: str, *, version: int, level: int = -1) -> Tasks:
-    """Count the tasks below a cgroup's directory; OSError where that itself is gone.
+    """Count the tasks below a cgroup's directory; OSError where that itself is gone, ParseError.
 
     `level` says in which pid namespace the last pid is told: how many lie above it; -1 is each thread's innermost.
     """
@@ -44,20 +44,19 @@ def _threads(host: Host, directory: str, name: str) -> Iterator[int]:
     while waiting:
         current = waiting.pop()
         try:
-            text = host.read(f"{current}/{name}")
+            threads = parse.pids(host.read(f"{current}/{name}"), f"{current}/{name}")
             below = [name for name, _ in host.directories(current)]
         except OSError:
             if current == directory:
                 raise
             continue
-        yield from map(int, text.split())
+        yield from threads
         waiting.extend(f"{current}/{each}" for each in below)
 
 
 def _own_number(host: Host, tid: int, level: int) -> int:
     """What a thread is called in the pid namespace at a level; 0 where it has ended or is not in it."""
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        for line in host.read(f"proc/{tid}/status").splitlines():
-            if line.startswith(b"NSpid:"):
-                return int(line.split()[1:][level])
+    path = f"proc/{tid}/status"
+    with contextlib.suppress(OSError, ParseError, IndexError):
+        return parse.own_pids(host.read(path), path)[level]
     return 0

@@ -30,6 +30,7 @@ from lxcfs_py.cgroup.model import (
     Swap,
     Tasks,
 )
+from lxcfs_py.errors import ParseError
 from lxcfs_py.host import Host
 
 _DEFAULT = Policy()
@@ -203,8 +204,11 @@ def machine(host: Host, boot_now: int | None = None) -> Machine:
     cpus = "sys/devices/system/cpu"
     ratio = "proc/sys/vm/overcommit_ratio"
     thp = "sys/kernel/mm/transparent_hugepage/hpage_pmd_size"
+    online = parse.cpu_list(host.pread(f"{cpus}/online"), f"{cpus}/online")
+    if not online:
+        raise ParseError(f"{cpus}/online", None, "names no CPU")
     return Machine(
-        online=parse.cpu_list(host.pread(f"{cpus}/online"), f"{cpus}/online"),
+        online=online,
         possible=parse.cpu_list(host.pread(f"{cpus}/possible"), f"{cpus}/possible"),
         ticks=os.sysconf("SC_CLK_TCK"),
         page_size=os.sysconf("SC_PAGE_SIZE"),

@@ -17,6 +17,7 @@ _NAME = _RECORD - 8
 _RECORDS = 256
 _SIZE = NUMBERED * 8 + _RECORD * _RECORDS
 _OVERFLOW = "other"
+_WORD = (1 << 64) - 1
 
 
 class Counters:
@@ -35,7 +36,8 @@ class Counters:
         place = self._places.get(name)
         if place is None:
             place = self._place(name)
-        self.words[_word(place)] += count
+        word = _word(place)
+        self.words[word] = (self.words[word] + count) & _WORD
 
     def read(self) -> tuple[list[int], Counter[str]]:
         """The numbered counts, and the named ones."""

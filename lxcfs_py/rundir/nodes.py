@@ -57,7 +57,7 @@ class Nodes:
         text = os.pread(self._descriptor, size - self._offset, self._offset)
         lines = text[: text.rfind(b"\n") + 1]
         self._offset += len(lines)
-        for line in lines.splitlines():
+        for line in lines.split(b"\n")[:-1]:
             path = os.fsdecode(line)
             self._numbers[path] = self._next
             self.paths[self._next] = path

@@ -3,7 +3,7 @@
 A record is a file named by the hash of its key: a head, the key, and two halves of equal capacity. A change
 is written to the half that is not current; then one word says which half is, and how long. So SIGKILL at any instant
 leaves the old record or the new one. A record that outgrows its halves moves to a new file by rename; whoever holds the
-old one finds that it has no name any more and opens anew.
+old one finds that it has no name any more and opens anew. A file that does not have this form counts as no record.
 """
 
 from __future__ import annotations
@@ -64,8 +64,9 @@ class Records:
         for entry in os.scandir(self._directory):
             if entry.name.startswith(f"{kind}-") and "." not in entry.name:
                 with open(entry.path, "rb") as file:
-                    length = _HEAD.unpack(file.read(_HEAD.size))[2]
-                    found.append(os.fsdecode(file.read(length)))
+                    head = file.read(_HEAD.size)
+                    if len(head) == _HEAD.size:
+                        found.append(os.fsdecode(file.read(_HEAD.unpack(head)[2])))
         return found
 
     def remove(self, kind: str, key: str) -> None:
@@ -153,12 +154,17 @@ class _Record:
             size = os.stat(self.path).st_size
         except FileNotFoundError:
             return False
+        if size < _HEAD.size:
+            return False
         self._descriptor, self._map = map_file(self.path, size)
         self._view = memoryview(self._map)
         self._state = self._view[:8].cast("Q")
-        _, self._capacity, key = _HEAD.unpack_from(self._view)
+        state, self._capacity, key = _HEAD.unpack_from(self._view)
         self._start = _HEAD.size + key
-        return True
+        whole = self._start + 2 * self._capacity == size and state >> 2 <= self._capacity
+        if not whole or self._view[_HEAD.size : self._start] != self._key:
+            self.close()
+        return self._descriptor >= 0
 
     def _make(self, text: bytes) -> None:
         length = len(text)

@@ -66,6 +66,6 @@ class Slot:
         """Whether the request in the slot may be tried once more: False if workers died in too many replays of it."""
         words, unique = self._words, self._head[1]
         times = words[_TIMES] if words[_REPLAYED] == unique else 0
-        words[_TIMES] = times + 1
+        words[_TIMES] = min(times, _REPLAYS) + 1
         words[_REPLAYED] = unique
         return times < _REPLAYS

@@ -80,7 +80,10 @@ def render(snapshot: Snapshot, host_text: bytes) -> bytes:
     if memory is None or memory.limit is None:
         return _with_swap_limit(snapshot, host_text)
     layout = _layout(host_text.translate(_MASK))
-    host = [int(host_text[start:end] or b"0") for start, end in layout.numbers]
+    try:
+        host = [int(host_text[start:end] or b"0") for start, end in layout.numbers]
+    except ValueError:
+        raise ParseError("proc/meminfo", None, "a line has blanks where its number is") from None
     values = _values(snapshot, memory, memory.limit, host)
     values += [host_text[start:end] for start, end in layout.slices]
     return layout.template % layout.pick(values)

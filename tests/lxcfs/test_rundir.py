@@ -107,6 +107,27 @@ def test_keys_are_found_by_kind_whatever_they_contain(directory: str) -> None:
     assert records.keys("cputime") == ["/other"]
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param(lambda text: text[:7], id="less than a head"),
+        pytest.param(lambda text: text[:200], id="cut off"),
+        pytest.param(lambda text: text[:8] + b"\xff\xff\xff\x7f" + text[12:], id="halves larger than the file"),
+        pytest.param(lambda text: b"\xff" * 8 + text[8:], id="a record larger than a half"),
+        pytest.param(lambda text: text[:12] + b"\0\0\0\0" + text[16:], id="no key"),
+    ],
+)
+def test_a_damaged_file_counts_as_no_record(directory: str, damage: Callable[[bytes], bytes]) -> None:
+    Records(directory).update("load", "x", lambda _: (b"known", None))
+    (path,) = Path(directory, "records").glob("load-*")
+    path.write_bytes(damage(path.read_bytes()))
+    records = Records(directory)
+    assert set(records.keys("load")) <= {"x", ""}
+    assert records.record("load", "x") is None
+    assert records.update("load", "x", lambda old: (b"new", old)) is None
+    assert Records(directory).record("load", "x") == b"new"
+
+
 def test_descriptors_are_bounded(directory: str) -> None:
     records = Records(directory, keep=8)
     before = len(os.listdir("/proc/self/fd"))
@@ -288,6 +309,14 @@ def test_a_request_in_the_slot_outlives_its_worker(directory: str) -> None:
     assert not slot.idle()
 
 
+def test_a_damaged_count_of_replays_is_one_too_many(directory: str) -> None:
+    path = Path(directory, "slots/0")
+    path.write_bytes(b"\xff" * 200)
+    slot = Slot(str(path), 8192)
+    assert not slot.begin_replay()
+    assert not slot.begin_replay()
+
+
 def test_a_slot_is_one_workers_until_its_death(directory: str) -> None:
     reading, writing = os.pipe()
 
@@ -369,6 +398,13 @@ def test_names_past_the_end_of_the_table_are_counted_together(directory: str) ->
     assert sum(named.values()) == 400
     assert named["other"] > 100
     assert len(named) <= 256
+
+
+def test_a_count_past_the_largest_begins_again(directory: str) -> None:
+    mine = counters.Counters(f"{directory}/counters/a")
+    mine.add("x", 2**64 - 1)
+    mine.add("x")
+    assert mine.read()[1] == {"x": 0}
 
 
 def test_a_long_name_is_cut(directory: str) -> None:

@@ -125,6 +125,14 @@ def test_cgroup_paths_with_colons_and_of_removed_cgroups() -> None:
     }
 
 
+@pytest.mark.parametrize("separator", ["\x0b", "\x0c", "\x1c", "\x1d", "\x1e", "\r", "\x85", "\u2028", "\u2029"])
+def test_no_name_of_a_cgroup_is_more_than_one_line(separator: str) -> None:
+    own = f"/mine/x{separator}4:memory:/theirs"
+    assert parse.cgroup_paths(f"4:memory:{own}\n0::/mine\n".encode(), "f") == {"memory": own, "": "/mine"}
+    mounts = f"35 31 0:32 / /a{separator}b rw - cgroup cgroup rw,memory\n".encode()
+    assert [mount.mount_point for mount in parse.mountinfo(mounts)] == [f"/a{separator}b"]
+
+
 @pytest.mark.parametrize("comm", [b"sh", b"a b", b"a) S 1 (b", b") R 9 9", b"(((", b"\xff\n"])
 def test_process_stat_of_a_process_that_calls_itself_anything(comm: bytes) -> None:
     numbers = b" ".join(b"%d" % n for n in range(5, 53))
@@ -165,6 +173,50 @@ def test_labelled() -> None:
             parse.labelled(bad, b"MemTotal", "f")
 
 
+@pytest.mark.parametrize(("text", "pids"), [(b"", []), (b"7\n12\n", [7, 12])])
+def test_pids(text: bytes, pids: list[int]) -> None:
+    assert parse.pids(text, "f") == pids
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"),
+    [
+        (b"Name:\tsh\nPid:\t7\n", []),
+        (b"Name:\tsh\nNSpid:\t4242\t17\t1\nNSpgid:\t4242\t17\t1\n", [4242, 17, 1]),
+        (b"Name:\tNSpid: 1\nNSpid:\t9\n", [9]),
+    ],
+)
+def test_own_pids(text: bytes, numbers: list[int]) -> None:
+    assert parse.own_pids(text, "f") == numbers
+
+
+@pytest.mark.parametrize(
+    ("text", "offset"),
+    [
+        (b"", 0),
+        (b"monotonic           0         0\nboottime   -1         999999000\n", -1),
+        (b"boottime 100000 0\n", 100_000_000_000),
+        (b"1 5 0\n7 6 1999\n", 6_000_001),
+    ],
+)
+def test_boot_offset(text: bytes, offset: int) -> None:
+    assert parse.boot_offset(text, "f") == offset
+
+
+@pytest.mark.parametrize(
+    ("parser", "text"),
+    [
+        (parse.pids, b"1844674407370955)616"),
+        (parse.own_pids, b"Pid:\t1\nNSpid:\t1\tx\n"),
+        (parse.boot_offset, b"boottime 044\x15116 0\n"),
+        (parse.boot_offset, b"boottime 1\n"),
+    ],
+)
+def test_what_fuzzing_found_is_a_parse_error(parser: Callable[..., object], text: bytes) -> None:
+    with pytest.raises(ParseError, match=r"^f: "):
+        parser(text, "f")
+
+
 PARSERS = [
     parse.number,
     parse.flat_keyed,
@@ -180,6 +232,9 @@ PARSERS = [
     parse.device_rules,
     parse.numa_stat,
     parse.process_stat,
+    parse.pids,
+    parse.own_pids,
+    parse.boot_offset,
 ]
 
 words = st.sampled_from(

@@ -10,7 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lxcfs_py.cgroup import hierarchy, tree
+<<<<<<< HEAD
 from lxcfs_py.cgroup.model import CpuTime, Hugetlb, Io, Machine, Node, Numa, Part, Quota, Snapshot
+=======
+from lxcfs_py.cgroup.model import CpuTime, Hugetlb, Io, Machine, Part, Quota, Snapshot
+from lxcfs_py.errors import ParseError
+>>>>>>> f21312d (Fuzz every parser, the wire format, a worker and the run directory; live with what that found)
 from lxcfs_py.host import Host
 
 MACHINE = Machine(online=(0, 1, 2, 3), possible=(0, 1, 2, 3))
@@ -284,3 +289,13 @@ def test_a_key_is_a_file_name_and_different_paths_have_different_ones(first: str
 
 def test_a_quota_is_worth_its_ratio_rounded_up() -> None:
     assert [Quota(quota, 100000).cpus for quota in (1, 50000, 100000, 100001, 250000)] == [1, 1, 1, 2, 3]
+
+
+def test_a_machine_without_a_cpu_is_a_parse_error(tmp_path: Path) -> None:
+    made = Tree(tmp_path)
+    for name in ("online", "possible"):
+        made.write(f"sys/devices/system/cpu/{name}", "")
+    host = Host(str(tmp_path))
+    with pytest.raises(ParseError, match="online: names no CPU"):
+        tree.machine(host)
+    host.close()

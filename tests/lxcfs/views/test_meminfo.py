@@ -190,6 +190,12 @@ def test_a_host_without_memtotal_is_an_error(text: bytes) -> None:
         meminfo.render(SMALL, text)
 
 
+@pytest.mark.parametrize("text", [b"MemTotal:        kB\n", b"MemTotal:  1 2 kB\n", b"MemTotal: 1 kB\nSwapTotal:   \n"])
+def test_blanks_where_a_number_is_are_an_error(text: bytes) -> None:
+    with pytest.raises(ParseError, match="proc/meminfo"):
+        meminfo.render(SMALL, text)
+
+
 @given(snapshots)
 def test_nothing_contradicts(snapshot: Snapshot) -> None:
     text = meminfo.render(snapshot, MEMINFO)

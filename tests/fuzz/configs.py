@@ -1,0 +1,56 @@
+"""config.json as nobody would write it: as text, and as a well-formed one with other values at some places."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from lxcfs_py.errors import SpecError, Unsupported
+from pyrun import config, planning, template
+from tests.fuzz.draw import Draw
+
+_FACTS = planning.Facts(versions=dict.fromkeys(("memory", "cpu", "cpuset", "pids", "io", "hugetlb"), 2))
+_VALUES: tuple[Any, ...] = (None, True, 0, -1, 1 << 64, 0.5, "", "/", "a/../b", "\0", "é\ud800", [], {}, [[]], {"": 0})
+_WORDS = (*("memory", "resources", "linux", "limit", "swap", "cpu", "quota", "period", "cpus", "devices", "hooks"),)
+
+
+def load(data: bytes) -> None:
+    """A Spec and a plan, or SpecError or Unsupported."""
+    draw = Draw(data)
+    text = draw.rest() if draw.byte() & 1 else json.dumps(_changed(draw)).encode()
+    with contextlib.suppress(SpecError, Unsupported):
+        planning.make(config.load(text), "c1", "/bundle", _FACTS)
+
+
+def _changed(draw: Draw) -> Any:
+    """The default configuration with values at places: each a walk down, and what to put there."""
+    made = copy.deepcopy(_DEFAULT)
+    while draw.more():
+        place: Any = made
+        for _ in range(draw.byte() % 8):
+            children = list(place.values() if isinstance(place, dict) else place)
+            inner = [child for child in children if isinstance(child, dict | list)]
+            if not inner:
+                break
+            place = inner[draw.byte() % len(inner)]
+        kind = draw.byte()
+        value = draw.number() if kind & 128 else draw.text().decode("latin-1") if kind & 64 else _VALUES[kind % 15]
+        if isinstance(place, dict):
+            keys = [*place, *_WORDS]
+            place[keys[draw.byte() % len(keys)]] = copy.deepcopy(value)
+        elif place:
+            place[draw.byte() % len(place)] = copy.deepcopy(value)
+    return made
+
+
+def seeds() -> Iterator[bytes]:
+    yield b"\0"
+    yield b"\1" + json.dumps(_DEFAULT).encode()
+    yield from (b"\1" + json.dumps(_VALUES[kind]).encode() for kind in range(len(_VALUES)))
+    yield from (bytes([0, depth, step, kind, step]) for depth in range(4) for step in range(8) for kind in range(15))
+
+
+_DEFAULT = template.default()
