@@ -1,4 +1,5 @@
-"""config.json as nobody would write it: as text, and as a well-formed one with other values at some places."""
+"""config.json as nobody would write it, as text and as a well-formed one with other values at some places; and
+config.toml."""
 
 from __future__ import annotations
 
@@ -8,7 +9,9 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from lxcfs_py.errors import SpecError, Unsupported
+from lxcfs_py import policy
+from lxcfs_py.cgroup.model import Policy
+from lxcfs_py.errors import Error, ParseError, SpecError, Unsupported
 from pyrun import config, planning, template
 from tests.fuzz.draw import Draw
 
@@ -51,6 +54,30 @@ def seeds() -> Iterator[bytes]:
     yield b"\1" + json.dumps(_DEFAULT).encode()
     yield from (b"\1" + json.dumps(_VALUES[kind]).encode() for kind in range(len(_VALUES)))
     yield from (bytes([0, depth, step, kind, step]) for depth in range(4) for step in range(8) for kind in range(15))
+
+
+def choose(data: bytes) -> None:
+    """Policies, or a ParseError; an annotation is a choice or an Error."""
+    draw = Draw(data)
+    name, value = (draw.text().decode("utf-8", "surrogateescape") for _ in range(2))
+    chosen: policy.Choices = {}
+    with contextlib.suppress(Error):
+        chosen = policy.annotated({f"{policy.ANNOTATION}{name}": value})
+    with contextlib.suppress(ParseError):
+        found = policy.parse("config.toml", draw.rest())
+        assert isinstance(found.of("/lxc.payload.c1", chosen), Policy)
+
+
+def policy_seeds() -> Iterator[bytes]:
+    texts = (
+        b"",
+        b'[default]\ncpus = "cpuset"\nswap = false\nzswap = true\nloadavg = true\nuptime = "host"\n',
+        b'[[container]]\ncgroup = "/lxc.payload.*"\nswap = false\n[[container]]\ncgroup = "/[a-c]?/*"\n',
+        b'default.cpus = "host"\ncontainer = [{cgroup = "*", uptime = "container"}]\n',
+        b"[default]\nswap = 1979-05-27T07:32:00Z\n",
+    )
+    yield from (b"\4cpus\5quota" + text for text in texts)
+    yield b"\4swap\5false"
 
 
 _DEFAULT = template.default()

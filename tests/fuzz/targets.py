@@ -30,4 +30,5 @@ TARGETS: Mapping[str, Target] = {
     "records": Target(rundirs.unpack, rundirs.record_seeds),
     "rundir": Target(rundirs.damaged, rundirs.file_seeds),
     "config": Target(configs.load, configs.seeds),
+    "policy": Target(configs.choose, configs.policy_seeds),
 }

@@ -10,12 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lxcfs_py.cgroup import hierarchy, tree
-<<<<<<< HEAD
 from lxcfs_py.cgroup.model import CpuTime, Hugetlb, Io, Machine, Node, Numa, Part, Quota, Snapshot
-=======
-from lxcfs_py.cgroup.model import CpuTime, Hugetlb, Io, Machine, Part, Quota, Snapshot
 from lxcfs_py.errors import ParseError
->>>>>>> f21312d (Fuzz every parser, the wire format, a worker and the run directory; live with what that found)
 from lxcfs_py.host import Host
 
 MACHINE = Machine(online=(0, 1, 2, 3), possible=(0, 1, 2, 3))
