@@ -8,12 +8,15 @@ Everybody else is told None: the host's text.
 
 What is remembered is bound to a descriptor of the namespace, so that the kernel cannot give its number to another, and
 is looked at again after a second, since runtimes move processes and change limits. A reader is remembered by its pid
-only within its pid namespace: who gets a pid again so soon shares that namespace. Follows pid_namespaces(7),
-time_namespaces(7), ioctl_nsfs(2), proc_pid_stat(5), proc_pid_status(5).
+and the number that procfs gave to its directory, which whoever gets the pid next does not have; and nothing is believed
+of a reader that is another process at the end than at the beginning. Follows pid_namespaces(7), time_namespaces(7),
+ioctl_nsfs(2), proc_pid_stat(5), proc_pid_status(5).
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import time
 from collections import OrderedDict
@@ -30,7 +33,15 @@ from lxcfs_py.host import Host
 _TRUST = 1_000_000_000
 """Nanoseconds that a finding is good for."""
 _MOST = 2048
-"""Pid namespaces, cgroups and readers within them, that are remembered."""
+"""Pid namespaces, and readers in them, that are remembered."""
+_MOST_GROUPS = 256
+"""Cgroups of readers that are remembered for one pid namespace."""
+_GENERATIONS = 32
+"""Ancestors that are looked at for a namespace's init before all processes are."""
+_OLD = (errno.ENOTTY, errno.EINVAL)
+"""What a kernel says that does not know an ioctl."""
+_ENDED = ("Z", "X")
+"""States of a thread that is no more."""
 _LIMITS = frozenset((Part.MEMORY, Part.SWAP, Part.CPU))
 
 K = TypeVar("K")
@@ -83,10 +94,11 @@ class Asked(Protocol):
 class _Namespace(NamedTuple):
     descriptor: int
     until: int
-    init: int
     raw: bytes
     """Init's cgroup file: a reader with the same one is in the same cgroup."""
     container: Container
+    others: OrderedDict[bytes, Container | None]
+    """What readers with other cgroup files are shown."""
 
 
 class Callers:
@@ -111,13 +123,13 @@ class Callers:
         self._ours = host.stat("proc/self/ns/pid").st_ino
         self._our_time = _inode(host, "self", "time")
         self._namespaces: OrderedDict[int, _Namespace] = OrderedDict()
-        self._others: OrderedDict[tuple[int, bytes], tuple[int, Container | None]] = OrderedDict()
+        self._outside: OrderedDict[bytes, tuple[int, Container | None]] = OrderedDict()
         self._readers: OrderedDict[tuple[int, int], tuple[int, Container | None]] = OrderedDict()
 
     def close(self) -> None:
         """Forget all findings and let go of every namespace."""
         self._readers.clear()
-        self._others.clear()
+        self._outside.clear()
         while self._namespaces:
             os.close(self._namespaces.popitem()[1].descriptor)
 
@@ -128,18 +140,22 @@ class Callers:
         if self._generation[0] != self._seen:
             self._seen = self._generation[0]
             self.close()
-        number = self._host.stat(f"proc/{pid}/ns/pid").st_ino
-        if number == self._ours:
-            return self._in_ours(self._host.read(f"proc/{pid}/cgroup"))
-        known = self._readers.get((number, pid))
+        link = f"proc/{pid}/ns/pid"
+        reader = pid, self._host.stat(link, follow=False).st_ino
+        known = self._readers.get(reader)
         now = time.monotonic_ns()
         if known is not None and known[0] > now:
             return known[1]
+        number = self._host.stat(link).st_ino
+        if number == self._ours:
+            return self._in_ours(self._host.read(f"proc/{pid}/cgroup"))
         namespace = self._namespace(number, pid)
         raw = self._host.read(f"proc/{pid}/cgroup")
+        if self._host.stat(link, follow=False).st_ino != reader[1]:
+            raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH), link)
         same = raw == namespace.raw
-        found = _unless_root(namespace.container) if same else self._in_shared(number, namespace, raw)
-        _keep(self._readers, (number, pid), (now + _TRUST, found))
+        found = _unless_root(namespace.container) if same else self._in_shared(namespace, raw)
+        _keep(self._readers, reader, (now + _TRUST, found), _MOST)
         return found
 
     def at(self, cgroup: Cgroup) -> Container:
@@ -147,13 +163,15 @@ class Callers:
         return self._container(cgroup)
 
     def _in_ours(self, raw: bytes) -> Container | None:
-        key = (self._ours, raw)
-        known = self._others.get(key)
-        if known is not None and known[0] > time.monotonic_ns():
+        known = self._outside.get(raw)
+        now = time.monotonic_ns()
+        if known is not None and known[0] > now:
             return known[1]
         cgroup = Cgroup(self._hierarchies, parse.cgroup_paths(raw, "proc/PID/cgroup"))
         limited = cgroup.path != "/" and self._limited(cgroup)
-        return self._remember(key, self.at(cgroup) if limited else None)
+        found = self.at(cgroup) if limited else None
+        _keep(self._outside, raw, (now + _TRUST, found), _MOST)
+        return found
 
     def _limited(self, cgroup: Cgroup) -> bool:
         machine: Machine = tree.machine(self._host)
@@ -165,25 +183,21 @@ class Callers:
             or (cpu is not None and (cpu.quota is not None or cpu.cpus not in (None, machine.online)))
         )
 
-    def _in_shared(self, number: int, namespace: _Namespace, raw: bytes) -> Container | None:
+    def _in_shared(self, namespace: _Namespace, raw: bytes) -> Container | None:
         """A reader that is not in init's own cgroup: a service of a system container, or another container of a pod."""
-        key = (number, raw)
-        known = self._others.get(key)
-        if known is not None and known[0] > time.monotonic_ns():
-            return known[1]
+        if raw in namespace.others:
+            return namespace.others[raw]
         inside = namespace.container
         cgroup = Cgroup(self._hierarchies, parse.cgroup_paths(raw, "proc/PID/cgroup"))
         if _is_sibling(inside.cgroup.path, cgroup.path):
             inside = self._container(cgroup, inside.started, inside.level, inside.boot_offset)
-        return self._remember(key, _unless_root(inside))
+        found = _unless_root(inside)
+        _keep(namespace.others, raw, found, _MOST_GROUPS)
+        return found
 
     def _container(self, cgroup: Cgroup, started: int = 0, level: int = 0, boot_offset: int = 0) -> Container:
         identity = cgroup.identity(self._host)
         return Container(cgroup, identity, started, level, boot_offset, self._policies.of(cgroup))
-
-    def _remember(self, key: tuple[int, bytes], container: Container | None) -> Container | None:
-        _keep(self._others, key, (time.monotonic_ns() + _TRUST, container))
-        return container
 
     def _namespace(self, number: int, pid: int) -> _Namespace:
         known = self._namespaces.get(number)
@@ -195,7 +209,9 @@ class Callers:
             os.close(known.descriptor)
         descriptor = self._host.open(f"proc/{pid}/ns/pid")
         try:
-            found = self._look(descriptor, number, now)
+            if os.fstat(descriptor).st_ino != number:
+                raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH), f"proc/{pid}")
+            found = self._look(descriptor, number, now, pid)
         except BaseException:
             os.close(descriptor)
             raise
@@ -204,51 +220,83 @@ class Callers:
             os.close(self._namespaces.popitem(last=False)[1].descriptor)
         return found
 
-    def _look(self, descriptor: int, number: int, now: int) -> _Namespace:
-        init = self._init(descriptor, number)
-        raw = self._host.read(f"proc/{init}/cgroup")
+    def _look(self, descriptor: int, number: int, now: int, pid: int) -> _Namespace:
+        init = self._init(descriptor, number, pid)
+        raw, started = self._life(init)
         paths = parse.cgroup_paths(raw, f"proc/{init}/cgroup")
         cgroup = Cgroup(self._hierarchies, {name: _without_scope(path) for name, path in paths.items()})
-        stat = f"proc/{init}/stat"
-        started = parse.process_stat(self._host.read(stat), stat)["starttime"]
-        container = self._container(cgroup, int(started), len(self._numbers(init)) - 1, self._boot_offset(init))
-        return _Namespace(descriptor, now + _TRUST, init, raw, container)
+        level, offset = len(self._numbers(init)) - 1, self._boot_offset(init)
+        if _inode(self._host, init, "pid") != number:
+            raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH), f"proc/{init}")
+        container = self._container(cgroup, started, level, offset)
+        return _Namespace(descriptor, now + _TRUST, raw, container, OrderedDict())
 
-    def _init(self, descriptor: int, number: int) -> int:
+    def _life(self, init: int) -> tuple[bytes, int]:
+        """The cgroup file of an init and its start, ticks since boot.
+
+        The thread that is called like the process may have ended before others; cgroup v1 then says that it is in the
+        root, so one that lives is asked.
+        """
+        path = f"proc/{init}/stat"
+        stat = parse.process_stat(self._host.read(path), path)
+        living = init if stat["state"] not in _ENDED else self._living(init)
+        return self._host.read(f"proc/{living}/cgroup"), int(stat["starttime"])
+
+    def _living(self, init: int) -> int:
+        for name in self._host.names(f"proc/{init}/task"):
+            path = f"proc/{init}/task/{name}/stat"
+            with contextlib.suppress(OSError):
+                if parse.process_stat(self._host.read(path), path)["state"] not in _ENDED:
+                    return int(name)
+        raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH), f"proc/{init}")
+
+    def _init(self, descriptor: int, number: int, pid: int) -> int:
         try:
             return self._ask_kernel(descriptor, 1)
-        except OSError:
-            pass  # before Linux 6.11
-        for name in self._host.names("proc"):
-            if name.isdigit():
-                try:
-                    if self._numbers(name)[-1:] == [1] and _inode(self._host, name, "pid") == number:
-                        return int(name)
-                except OSError:
-                    continue
-        raise ProcessLookupError(f"no init in pid namespace {number}")
+        except OSError as error:
+            if error.errno not in _OLD:
+                raise  # it has ended, and all in the namespace with it
+        found = self._ancestor(number, pid) or self._oldest(number)
+        if found is None:
+            raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH), f"init of pid namespace {number}")
+        return found
+
+    def _ancestor(self, number: int, pid: int) -> int | None:
+        """A namespace's init among the ancestors of a process in it, where it mostly is."""
+        for _ in range(_GENERATIONS):
+            if pid == 0 or _inode(self._host, pid, "pid") != number:
+                return None
+            numbers = self._numbers(pid)
+            if numbers[-1] == 1:
+                return numbers[0]
+            path = f"proc/{pid}/stat"
+            pid = int(parse.process_stat(self._host.read(path), path)["ppid"])
+        return None
+
+    def _oldest(self, number: int) -> int | None:
+        """A namespace's init among all processes; only those in the namespace cost more than a stat(2)."""
+        for name in sorted(filter(str.isdigit, self._host.names("proc")), key=int):
+            with contextlib.suppress(OSError):
+                if _inode(self._host, name, "pid") == number and self._numbers(name)[-1] == 1:
+                    return int(name)
+        return None
 
     def _numbers(self, pid: int | str) -> list[int]:
-        """A process's numbers in all pid namespaces that see it, ours first."""
-        for line in self._host.read(f"proc/{pid}/status").splitlines():
-            if line.startswith(b"NSpid:"):
-                return [int(word) for word in line.split()[1:]]
-        return [int(pid)]
+        """The numbers of a thread's process in all pid namespaces that see it, ours first."""
+        path = f"proc/{pid}/status"
+        return parse.own_pids(self._host.read(path), path, b"NStgid") or [int(pid)]
 
     def _boot_offset(self, pid: int) -> int:
         if _inode(self._host, pid, "time") == self._our_time:
             return 0
-        for line in self._host.read(f"proc/{pid}/timens_offsets").splitlines():
-            clock, seconds, nanoseconds = line.split()
-            if clock in (b"boottime", b"7"):
-                return int(seconds) * 1_000_000 + int(nanoseconds) // 1000
-        return 0
+        path = f"proc/{pid}/timens_offsets"
+        return parse.boot_offset(self._host.read(path), path)
 
 
-def _keep(known: OrderedDict[K, V], key: K, value: V) -> None:
+def _keep(known: OrderedDict[K, V], key: K, value: V, most: int) -> None:
     known[key] = value
     known.move_to_end(key)
-    while len(known) > _MOST:
+    while len(known) > most:
         known.popitem(last=False)
 
 
