@@ -63,6 +63,12 @@ def make_parser() -> argparse.ArgumentParser:
     serve.add_argument(
         "--transport", choices=("device", "fusepy"), default="device", help="how to speak FUSE (default: device)"
     )
+    serve.add_argument(
+        "--no-io-accounting",
+        dest="io_accounting",
+        action="store_false",
+        help="do not have cgroup v1 count block I/O on every disk",
+    )
     _add_policy(serve)
     _add_lxcfs(serve)
     serve.set_defaults(run=commands.serve)

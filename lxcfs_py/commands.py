@@ -66,6 +66,7 @@ def serve(options: argparse.Namespace) -> None:
         flags,
         mount_options.parse(options.mount_options),
         os.path.abspath(options.pidfile) if options.pidfile else None,
+        options.io_accounting,
     )
     if options.transport == "fusepy":
         supervisor.serve_through_libfuse(config, _tree, Host())

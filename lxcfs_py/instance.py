@@ -47,6 +47,8 @@ class Config:
     options: MountOptions = USUAL
     pid_file: str | None = None
     """Absolute."""
+    io_accounting: bool = True
+    """Whether v1's block I/O accounting is turned on (`blkio`)."""
 
 
 @contextmanager

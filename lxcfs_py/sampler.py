@@ -4,7 +4,7 @@ Sleeps without a time-out until a worker wakes it with a byte, then looks at eve
 as the kernel does for itself (kernel/sched/loadavg.c), and goes back to sleep when none is left: a record ends with its
 cgroup, or when nobody has asked for it in an hour. All state is in the run directory, so a sampler that is killed is
 replaced without loss; intervals that were missed are made up with the tasks of the moment. It also sweeps away the
-other records of cgroups that are gone.
+other records of cgroups that are gone, and has the I/O of disks that appear accounted (`blkio`).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 from lxcfs_py import records
+from lxcfs_py.blkio import Accounting
 from lxcfs_py.cgroup import tasks
 from lxcfs_py.errors import Error
 from lxcfs_py.host import Host
@@ -45,8 +46,9 @@ class Keeper(Protocol):
     def remove(self, kind: str, key: str) -> None: ...
 
 
-def run(host: Host, keeper: Keeper, wake: int) -> None:
-    """Sample until the other end of the pipe `wake` is closed."""
+def run(host: Host, keeper: Keeper, wake: int, accounting: Accounting | None = None) -> None:
+    """Sample until the other end of the pipe `wake` is closed, and see to new disks meanwhile."""
+    sources: list[int | Accounting] = [wake] if accounting is None else [wake, accounting]
     swept = 0
     while True:
         now = _boot_now()
@@ -55,9 +57,18 @@ def run(host: Host, keeper: Keeper, wake: int) -> None:
             sweep(host, keeper)
             swept = now
         wait = _until_next(now) if busy else None
-        ready, _, _ = select.select([wake], [], [], wait)
-        if ready and not os.read(wake, 4096):
+        ready, _, _ = select.select(sources, [], [], wait)
+        if accounting in ready and accounting is not None:
+            _see_to_disks(accounting)
+        if wake in ready and not os.read(wake, 4096):
             return
+
+
+def _see_to_disks(accounting: Accounting) -> None:
+    try:
+        accounting.news()
+    except (OSError, Error) as error:
+        _log.warning("event=io-accounting-failed cause=%r", str(error))
 
 
 def sample(host: Host, keeper: Keeper, now: int) -> bool:

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import NoReturn
 
-from lxcfs_py import __version__, instance, orders, pidfile, reload, sampler, service
+from lxcfs_py import __version__, blkio, instance, orders, pidfile, reload, sampler, service
 from lxcfs_py.errors import Error
 from lxcfs_py.fuse import device, mountpoint, protocol, tree
 from lxcfs_py.fuse.mountpoint import Health
@@ -208,7 +208,7 @@ class Supervisor:
     def _sample(self) -> None:
         os.close(self._connection)
         os.close(self._wake[1])
-        sampler.run(self.host, RunDir(self.config.run_dir, _SAMPLER), self._wake[0])
+        _run_sampler(self.host, self.config, self._wake[0])
 
     def _say_who(self) -> None:
         found = []
@@ -248,7 +248,7 @@ def serve_through_libfuse(config: Config, make_tree: MakeTree, host: Host) -> No
 
         def sample() -> None:
             os.close(writing)
-            sampler.run(host, RunDir(config.run_dir, _SAMPLER), reading)
+            _run_sampler(host, config, reading)
 
         signal.pthread_sigmask(signal.SIG_BLOCK, orders.ORDERS)
         child = os.fork()
@@ -270,6 +270,11 @@ def serve_through_libfuse(config: Config, make_tree: MakeTree, host: Host) -> No
             os.close(writing)
             instance.end_all(host, [state.process(host, child)], _GRACE)
             os.waitpid(child, 0)
+
+
+def _run_sampler(host: Host, config: Config, wake: int) -> None:
+    accounting = blkio.watch(host) if config.io_accounting else None
+    sampler.run(host, RunDir(config.run_dir, _SAMPLER), wake, accounting)
 
 
 def _be_child(run: Callable[[], None]) -> NoReturn:
