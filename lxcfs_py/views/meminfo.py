@@ -54,6 +54,7 @@ _OWNERS = ("anon", "file", "slab_reclaimable", "slab_unreclaimable")
 _LISTS = ("active_anon", "inactive_anon", "active_file", "inactive_file", "unevictable")
 _KEYS = tuple(_ONE_KEY.values())
 _NO_HUGE_PAGES = (0, 0, 0)
+_NO_ZSWAP = {b"Zswap": 0, b"Zswapped": 0}
 _PLACES = {label: place for place, label in enumerate((*_COMPUTED, *_ONE_KEY))}
 _MASK = bytes.maketrans(b" 0123456789", b"0" * 11)
 _MASKED_LINE = re.compile(rb"([^:\n]+):(0+)(kB)?\n")
@@ -73,12 +74,14 @@ class _Layout(NamedTuple):
 
 
 def render(snapshot: Snapshot, host_text: bytes) -> bytes:
-    """The host's text without a limit on memory or swap; with one on swap alone, the host's but for the swap lines."""
+    """The host's text without a limit on memory or swap; with one on swap alone, or a policy of not telling of it, the
+    host's but for the lines of swap."""
     memory = snapshot.memory
-    if not swaps.limited(snapshot):
+    limited = swaps.limited(snapshot)
+    if not limited and snapshot.policy.zswap:
         return host_text
     if memory is None or memory.limit is None:
-        return _with_swap_limit(snapshot, host_text)
+        return _with_swap_lines(host_text, _swap_lines(snapshot, host_text) if limited else _NO_ZSWAP)
     layout = _layout(host_text.translate(_MASK))
     try:
         host = [int(host_text[start:end] or b"0") for start, end in layout.numbers]
@@ -91,7 +94,7 @@ def render(snapshot: Snapshot, host_text: bytes) -> bytes:
 
 def _values(snapshot: Snapshot, memory: Memory, limit: int, host: Sequence[int]) -> list[int | bytes]:
     """The values of _COMPUTED and _ONE_KEY, kB."""
-    get = memory.stat.get
+    get = swaps.stat(snapshot).get
     limit = min(limit, host[0] << 10)
     total, free = limit >> 10, max(0, limit - memory.usage) >> 10
     used = total - free
@@ -150,11 +153,12 @@ def _huge_pages(
     return pages, max(0, pages - in_use), min(total, pages * page + others)
 
 
-def _with_swap_limit(snapshot: Snapshot, host_text: bytes) -> bytes:
+def _swap_lines(snapshot: Snapshot, host_text: bytes) -> Mapping[bytes, int]:
+    """What is the container's own where no limit is on its memory, kB."""
     host = {line[1]: int(line[2]) for line in _SWAP_LINE.finditer(host_text)}
     total, used = (size >> 10 for size in swaps.space(snapshot, host.get(b"SwapTotal", 0) << 10))
-    stat = snapshot.memory.stat if snapshot.memory is not None else {}
-    values = {
+    stat = swaps.stat(snapshot)
+    return {
         b"SwapTotal": total,
         b"SwapFree": total - used,
         b"SwapCached": stat.get("swapcached", 0) >> 10,
@@ -162,7 +166,14 @@ def _with_swap_limit(snapshot: Snapshot, host_text: bytes) -> bytes:
         b"Zswapped": min(stat.get("zswapped", 0) >> 10, used),
         b"CommitLimit": host.get(b"CommitLimit", 0) - host.get(b"SwapTotal", 0) + total,
     }
-    return _SWAP_LINE.sub(lambda line: b"%s:%s kB" % (line[1], _aligned(line[1], max(0, values[line[1]]))), host_text)
+
+
+def _with_swap_lines(host_text: bytes, values: Mapping[bytes, int]) -> bytes:
+    def line(known: re.Match[bytes]) -> bytes:
+        value = values.get(known[1])
+        return known[0] if value is None else b"%s:%s kB" % (known[1], _aligned(known[1], max(0, value)))
+
+    return _SWAP_LINE.sub(line, host_text)
 
 
 def _aligned(label: bytes, value: int) -> bytes:

@@ -1,7 +1,8 @@
-"""/proc/swaps, and how much swap a container has (mm/swapfile.c:swap_show; proc_swaps(5))."""
+"""/proc/swaps, and how much swap a container has and is told of (mm/swapfile.c:swap_show; proc_swaps(5))."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from lxcfs_py.cgroup.model import Snapshot
@@ -10,6 +11,13 @@ from lxcfs_py.errors import ParseError
 _HEADER = b"Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n"
 _WIDE = 10_000_000
 """Sizes from here on reach past one tab stop: the kernel sets one tab less after them."""
+
+_ZSWAP = frozenset(("zswap", "zswapped", "zswpin", "zswpout", "zswpwb"))
+_SWAP = _ZSWAP | {
+    *("swapcached", "pswpin", "pswpout", "swpin_zero", "swpout_zero", "thp_swpout", "thp_swpout_fallback"),
+    *("swap_ra", "swap_ra_hit"),
+}
+"""Keys of memory.stat and names of vmstat."""
 
 
 class Space(NamedTuple):
@@ -35,6 +43,17 @@ def space(snapshot: Snapshot, host_total: int) -> Space:
         return Space(0, 0)
     total = host_total if swap.limit is None else max(0, min(swap.limit, host_total))
     return Space(total, max(0, min(swap.usage, total)))
+
+
+def stat(snapshot: Snapshot) -> Mapping[str, int]:
+    """The container's memory.stat without what the policy does not tell of; empty without a memory controller."""
+    memory, policy = snapshot.memory, snapshot.policy
+    if memory is None:
+        return {}
+    if policy.swap and policy.zswap:
+        return memory.stat
+    untold = _ZSWAP if policy.swap else _SWAP
+    return {key: value for key, value in memory.stat.items() if key not in untold}
 
 
 def render(snapshot: Snapshot, host_text: bytes) -> bytes:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 
 from lxcfs_py.cgroup.model import Memory, Snapshot
 from lxcfs_py.errors import ParseError
+from lxcfs_py.views import swaps
 
 _KIB = 1024
 
@@ -70,7 +71,7 @@ def _values(snapshot: Snapshot) -> dict[str, int]:
     memory = snapshot.memory
     values: dict[str, int] = {}
     if memory is not None:
-        counters = {name: max(0, count) for name, count in memory.stat.items() if name not in _NOT_THE_SAME}
+        counters = {name: max(0, count) for name, count in swaps.stat(snapshot).items() if name not in _NOT_THE_SAME}
         values |= counters
         values |= {name: counters.get(key, 0) // page for name, key in _SIZES.items()}
         values |= {name: counters.get(key, 0) // (snapshot.machine.thp_size or page) for name, key in _HUGE.items()}

@@ -15,6 +15,7 @@ from lxcfs_py.cgroup.model import (
     Load,
     Machine,
     Memory,
+    Policy,
     Pressure,
     Quota,
     Snapshot,
@@ -94,7 +95,7 @@ KEYS = (
     *("anon", "file", "shmem", "file_mapped", "file_dirty", "file_writeback", "swapcached", "unevictable"),
     *("active_anon", "inactive_anon", "active_file", "inactive_file", "slab_reclaimable", "slab_unreclaimable"),
     *("kernel_stack", "pagetables", "sec_pagetables", "percpu", "vmalloc", "anon_thp", "shmem_thp", "file_thp"),
-    *("zswap", "zswapped"),
+    *("zswap", "zswapped", "pswpin", "pswpout", "zswpin", "zswpout", "zswpwb", "pgfault"),
 )
 
 
@@ -116,6 +117,14 @@ def container(**fields: Any) -> Snapshot:
     return replace(known, **fields)
 
 
+policies = st.builds(
+    Policy,
+    st.sampled_from(("quota", "cpuset", "host")),
+    st.booleans(),
+    st.booleans(),
+    st.booleans(),
+    st.sampled_from(("container", "host")),
+)
 _bytes = st.one_of(st.integers(0, 1 << 20), st.integers(0, 1 << 34), st.integers(0, 1 << 63))
 _limits = st.none() | _bytes
 _times = st.builds(CpuTime, *[st.integers(0, 1000 * SECOND)] * 3)
@@ -154,4 +163,5 @@ snapshots = st.builds(
     age=st.none() | st.integers(0, 10_000 * SECOND),
     boot_offset=st.integers(-10_000 * SECOND, 0),
     load=st.none() | st.builds(Load, *[st.integers(0, 1 << 22)] * 3),
+    policy=policies,
 )
