@@ -13,6 +13,9 @@ _log = logging.getLogger(__name__)
 _OOM_SCORE_ADJ = -900
 """Without this daemon every container's /proc is gone; still not unkillable."""
 
+_PATIENCE = 1.0
+"""Seconds that a service manager may take to read what it was told before."""
+
 
 def notify(*assignments: str) -> None:
     """Tell the service manager, if one listens: `READY=1`, `STATUS=...`."""
@@ -23,6 +26,7 @@ def notify(*assignments: str) -> None:
         address = "\0" + address[1:]
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as connection:
+            connection.settimeout(_PATIENCE)
             connection.sendto("\n".join(assignments).encode(), address)
     except OSError as error:
         _log.warning("event=notify-failed cause=%r", str(error))

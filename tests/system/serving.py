@@ -27,6 +27,7 @@ class Served:
     """`announced` are parts of those warnings and errors that the test means to cause."""
 
     process: subprocess.Popen[bytes]
+    listening: socket.socket
     mount: Path
     run_dir: Path
     log: Path
@@ -37,6 +38,14 @@ class Served:
         known = state.read(str(self.run_dir))
         assert known is not None
         return [one.pid for one in known.workers][:-1]
+
+    def told(self, last: bytes) -> list[bytes]:
+        """What it tells the service manager, up to and with `last`; what it told before is among it."""
+        found: list[bytes] = []
+        while last not in found:
+            assert select.select([self.listening], [], [], _PATIENCE)[0], self.log.read_text()
+            found += self.listening.recv(4096).split(b"\n")
+        return found
 
     def complaints(self) -> list[str]:
         """What the daemon logged above INFO, but for what was announced."""
@@ -51,8 +60,8 @@ def serving(
 ) -> Iterator[Served]:
     """A daemon that has said that it is ready; at the end it must go by SIGTERM and leave nothing."""
     mount, run_dir, log = mount or directory / "mount", directory / "run", directory / "log"
-    with started(directory, *arguments, command=command, mount=mount) as process:
-        served = Served(process, mount, run_dir, log)
+    with _started(directory, *arguments, command=command, mount=mount) as (process, listening):
+        served = Served(process, listening, mount, run_dir, log)
         yield served
         process.send_signal(signal.SIGTERM)
         assert process.wait(_PATIENCE) == 0, log.read_text()
@@ -65,6 +74,14 @@ def started(
     directory: Path, *arguments: str, command: tuple[str, ...] = FAKE, mount: Path | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A daemon that has said that it is ready; whatever is left of it at the end is removed."""
+    with _started(directory, *arguments, command=command, mount=mount) as (process, _):
+        yield process
+
+
+@contextmanager
+def _started(
+    directory: Path, *arguments: str, command: tuple[str, ...], mount: Path | None
+) -> Iterator[tuple[subprocess.Popen[bytes], socket.socket]]:
     mount, run_dir, log = mount or directory / "mount", directory / "run", directory / "log"
     address = f"{directory}/notify"
     with suppress(FileNotFoundError):
@@ -80,7 +97,7 @@ def started(
         )
         try:
             await_ready(listening, process, log)
-            yield process
+            yield process, listening
         finally:
             clean_up(process, mount)
 
