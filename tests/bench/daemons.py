@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,7 +64,10 @@ def fusepy(mount: Path, run: Path) -> list[str]:
     return [*ours(mount, run), "--transport", "fusepy"]
 
 
-COMMANDS = {"lxcfs": debian, "lxcfs-py": ours, "lxcfs-py (fusepy)": fusepy}
+Command = Callable[[Path, Path], list[str]]
+"""Mount point and run directory -> command line."""
+
+COMMANDS: dict[str, Command] = {"lxcfs": debian, "lxcfs-py": ours, "lxcfs-py (fusepy)": fusepy}
 
 
 def debian_version() -> str:
@@ -79,9 +82,11 @@ def debian_version() -> str:
 
 
 @contextmanager
-def daemon(name: str, group: str) -> Iterator[Daemon]:
-    """Start one of COMMANDS, hand it out when it serves, stop it and see that its mount went."""
-    with cgroups.made(group), tempfile.TemporaryDirectory(prefix="lxt-bench-") as folder:
+def daemon(name: str, group: str, command: Command | None = None, parent: Path | None = None) -> Iterator[Daemon]:
+    """Start one of COMMANDS or another, hand it out when it serves, stop it and see that its mount went; `parent` is
+    where its folder is made."""
+    command = command or COMMANDS[name]
+    with cgroups.made(group), tempfile.TemporaryDirectory(prefix="lxt-bench-", dir=parent) as folder:
         mount, run, log = (Path(folder) / leaf for leaf in ("mount", "run", "log"))
         mount.mkdir()
         run.mkdir()
@@ -92,7 +97,7 @@ def daemon(name: str, group: str) -> Iterator[Daemon]:
 
         with log.open("wb") as output, open("/proc/self/mountinfo", "rb") as table:
             process = subprocess.Popen(
-                COMMANDS[name](mount, run), stdin=subprocess.DEVNULL, stdout=output, stderr=output, preexec_fn=enter
+                command(mount, run), stdin=subprocess.DEVNULL, stdout=output, stderr=output, preexec_fn=enter
             )
             try:
                 _await_mount(table.fileno(), mount, process, log)

@@ -10,12 +10,10 @@ Kernels are only unpacked, into ~/.cache/lxcfs-py/guest, never installed.
 
 from __future__ import annotations
 
-import fcntl
 import lzma
-import os
 import shutil
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,11 +55,11 @@ def ready(name: str, environ: Mapping[str, str]) -> Kernel:
         source = _source(environ)
         state = source.stat()
         folder = packages.CACHE / f"uml-{state.st_size}-{state.st_mtime_ns}"
-        _once(folder, lambda new: _expand(source, new / "linux"))
+        packages.once(folder, lambda new: _expand(source, new / "linux"))
     else:
         packages.need(qemu_system_x86="qemu-system-x86_64", qemu_system_common="/usr/lib/qemu/virtiofsd")
         folder = packages.CACHE / name
-        _once(folder, lambda new: _packaged(name, new))
+        packages.once(folder, lambda new: _packaged(name, new))
     return Kernel(name, folder / "linux", _kernel_initrd(folder))
 
 
@@ -92,18 +90,5 @@ def _kernel_initrd(folder: Path) -> Path:
     wanted = zlib.crc32(" ".join((*initrd.FIRST, *initrd.LATER)).encode())
     modules = next(folder.glob("package/lib/modules/*"), None)
     made = folder / f"initrd-{wanted:08x}"
-    _once(made, lambda new: (new / "initrd").write_bytes(initrd.kernel_part(modules)))
+    packages.once(made, lambda new: (new / "initrd").write_bytes(initrd.kernel_part(modules)))
     return made / "initrd"
-
-
-def _once(folder: Path, make: Callable[[Path], object]) -> None:
-    """Make a folder once: aside, under a lock, renamed into place when it is whole."""
-    with open(f"{folder}.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if folder.is_dir():
-            return
-        new = Path(f"{folder}.new")
-        shutil.rmtree(new, ignore_errors=True)
-        new.mkdir(parents=True)
-        make(new)
-        os.rename(new, folder)

@@ -6,13 +6,14 @@ downloads in a folder apart, so that the machine's apt never sees them.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from lxcfs_py import errors
@@ -80,6 +81,19 @@ def unpack(package: str, target: Path, suite: str | None = None) -> None:
             call("apt-get", *options, "update")
             call("apt-get", *options, "download", package, cwd=Path(folder))
         call("dpkg", "-x", str(next(Path(folder).glob("*.deb"))), str(target))
+
+
+def once(folder: Path, make: Callable[[Path], object]) -> None:
+    """Make a folder once: aside, under a lock, renamed into place when it is whole."""
+    with open(f"{folder}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if folder.is_dir():
+            return
+        new = Path(f"{folder}.new")
+        shutil.rmtree(new, ignore_errors=True)
+        new.mkdir(parents=True)
+        make(new)
+        os.rename(new, folder)
 
 
 def _version(name: str) -> tuple[int, ...]:
