@@ -59,3 +59,19 @@ def test_the_service_starts_a_command_that_our_parser_takes() -> None:
     assert (options.mount, options.run_dir) == (cli.MOUNT, cli.RUN_DIR)
     assert f"StateDirectory={cli.MOUNT.removeprefix('/var/lib/')}\n" in unit
     assert f"RuntimeDirectory={cli.RUN_DIR.removeprefix('/run/')}\n" in unit
+
+
+def test_in_place_of_lxcfs_it_serves_where_the_stock_hook_looks() -> None:
+    change = (DEPLOY / "systemd/lxcfs-py.service.d/in-place-of-lxcfs.conf").read_text()
+    cleared, words = re.findall(r"^ExecStart=(.*)$", change, re.MULTILINE)
+    assert cleared == ""
+    options = cli.make_parser().parse_args(words.split()[1:])
+    assert (options.mount, options.run_dir) == ("/var/lib/lxcfs", cli.RUN_DIR)
+    assert {"Conflicts=lxcfs.service", "After=lxcfs.service", "StateDirectory=lxcfs"} <= set(change.splitlines())
+
+
+def test_every_flag_that_the_lxc_readme_names_is_taken() -> None:
+    named = re.findall(r"(?<=[`(])-{1,2}[a-z][^`)]*", (DEPLOY / "lxc/README.md").read_text())
+    assert {"-l", "--no-loadavg", "-p /run/lxcfs.pid"} <= set(named)
+    for words in named:
+        cli.make_parser().parse_args(["serve", *words.split()])

@@ -59,6 +59,10 @@ class Lxc:
         assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
         return done.stdout
 
+    def has(self, path: str) -> bool:
+        """Whether there is such a path in the mount namespace."""
+        return subprocess.run(self.inside("test", "-e", path), check=False).returncode == 0
+
     def inside(self, *words: str | Path) -> list[str]:
         return ["nsenter", f"--mount={self.namespace}", "--", *map(str, words)]
 
@@ -103,10 +107,10 @@ def lxc(group: str = "/lxt-lxc") -> Iterator[Lxc]:
 
 
 @contextmanager
-def served(lxc: Lxc) -> Iterator[Served]:
-    """A daemon at /var/lib/lxcfs of the namespace."""
+def served(lxc: Lxc, mount: Path = MOUNT) -> Iterator[Served]:
+    """A daemon at /var/lib/lxcfs, or elsewhere, in the namespace."""
     directory = Path(tempfile.mkdtemp(dir=lxc.path))
-    with serving(directory, command=tuple(lxc.inside(*REAL)), mount=MOUNT) as daemon:
+    with serving(directory, command=tuple(lxc.inside(*REAL)), mount=mount) as daemon:
         yield daemon
 
 

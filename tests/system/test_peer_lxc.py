@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from lxcfs_py import cli
 from tests.system import lxc as debian
 from tests.system.lxc import HOOK, MOUNT, Box, Lxc
 from tests.system.serving import Served
@@ -117,6 +118,16 @@ def test_the_whole_tree_is_there_for_a_container_that_nests(lxc: Lxc, served: Se
     with debian.running(lxc, "nests") as box:
         assert MEMORY in box.read(f"{MOUNT}/proc/meminfo")
         assert sorted(box.run("ls", f"{MOUNT}/proc").split()) == sorted(lxc.run("ls", f"{MOUNT}/proc").split())
+
+
+def test_our_own_configuration_binds_what_it_names_without_a_hook(lxc: Lxc) -> None:
+    file = Path(__file__).parents[2] / "deploy/lxc/lxcfs-py.conf"
+    named = re.findall(r"^lxc\.mount\.entry = (\S+) (\S+)", file.read_text(), re.MULTILINE)
+    debian.make(lxc, "ours", "lxc.hook.mount =", f"lxc.include = {file}")
+    with debian.served(lxc, Path(cli.MOUNT)), debian.running(lxc, "ours") as box:
+        bound = {line.split()[4] for line in box.read("/proc/self/mountinfo").splitlines() if "lxcfs-py" in line}
+        assert bound == {f"/{target}" for source, target in named if lxc.has(source)}
+        assert MEMORY in box.read("/proc/meminfo")
 
 
 def test_a_container_that_is_older_than_the_daemon_keeps_the_hosts_files() -> None:
