@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from lxcfs_py import dropin, policy
+from lxcfs_py import dropin, policy, psi
 from lxcfs_py.errors import NotFound
 from lxcfs_py.fuse import mountpoint, protocol
 from lxcfs_py.host import Host
@@ -71,7 +71,8 @@ def serve(options: argparse.Namespace) -> None:
     if options.transport == "fusepy":
         supervisor.serve_through_libfuse(config, _tree, Host())
     else:
-        supervisor.Supervisor(config, _tree, Host()).serve()
+        host = Host()
+        supervisor.Supervisor(config, _tree, host, _tree if host.exists(psi.FOLDER) else None).serve()
 
 
 def _source(named: str | None) -> Source:

@@ -93,6 +93,17 @@ class Filesystem:
             self._keeper.fallback(view.path, error)
             return host_text
 
+    def pressure_file(self, path: str, pid: int) -> tuple[str, str]:
+        """The kernel's own file behind a pressure file for a caller, relative to the Host's root, and an identity of
+        the caller's container; OSError(EOPNOTSUPP) where the kernel accounts nothing for that."""
+        container = self._callers.container(pid)
+        if container is None:
+            return path, ""
+        directory = container.cgroup.directory("")
+        if directory is None:
+            raise _failure(errno.EOPNOTSUPP, path)
+        return f"{directory}/{path.rpartition('/')[2]}.pressure", container.identity
+
 
 def _failure(number: int, path: str) -> OSError:
     return OSError(number, os.strerror(number), path)

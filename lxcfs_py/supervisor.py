@@ -2,7 +2,8 @@
 
 The mount lives as long as any process holds its descriptor, so it survives each of them. If the supervisor itself is
 killed the workers serve on; nobody restarts them then, but the next `serve` with the same run directory finds them by
-state.json, ends them and takes over with a fresh mount. Unmounting by hand ends them too.
+state.json, ends them and takes over with a fresh mount. Unmounting by hand ends them too; it is `umount -R`, since
+the pressure files are a mount of their own on a directory of the first.
 
 A worker that is at one request for longer than `patience` is killed: its successors try the request again a few
 times before it is given up with EIO. Follows sd_notify(3) and fuse(4).
@@ -22,7 +23,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import NoReturn
 
-from lxcfs_py import __version__, blkio, instance, orders, pidfile, reload, sampler, service
+from lxcfs_py import __version__, blkio, instance, orders, pidfile, pressure, psi, reload, sampler, service
 from lxcfs_py.errors import Error
 from lxcfs_py.fuse import device, mountpoint, protocol, tree
 from lxcfs_py.fuse.mountpoint import Health
@@ -47,8 +48,10 @@ _GRACE = 0.5
 _END = (signal.SIGTERM, signal.SIGINT)
 _SIGNALS = (*_END, *orders.ORDERS, signal.SIGCHLD)
 _SAMPLER = "sampler"
+_PRESSURE = "pressure"
 
 MakeTree = Callable[[RunDir], tree.Tree]
+MakePressures = Callable[[RunDir], pressure.Pressures]
 
 
 @dataclass(slots=True)
@@ -69,15 +72,19 @@ class _Child:
 
 @dataclass(slots=True)
 class Supervisor:
-    """One instance, from lock to cleaned-up. `make_tree` is called in each worker."""
+    """One instance, from lock to cleaned-up. `make_tree` is called in each worker, `make_pressures` in the process that
+    serves the pressure files; it is None where there are none."""
 
     config: Config
     make_tree: MakeTree
     host: Host
+    make_pressures: MakePressures | None = None
     patience: float = 10.0
     """Seconds that a worker may be at one request; also how often we look."""
     _children: list[_Child] = field(default_factory=list)
     _connection: int = -1
+    _pressure: int = -1
+    """The connection of the pressure files."""
     _mounted: int = 0
     _wake: tuple[int, int] = (-1, -1)
 
@@ -116,7 +123,27 @@ class Supervisor:
         self._say_who()
         if mountpoint.health(config.mount, _START) is not Health.SERVING:
             raise Error(f"{config.mount}: does not answer")
+        if self.make_pressures is not None:
+            self._start_pressure(self.make_pressures)
         _log.info("event=serving mount=%s run_dir=%s workers=%d", config.mount, config.run_dir, config.workers)
+
+    def _start_pressure(self, make: MakePressures) -> None:
+        """Mount the pressure files over those that the workers serve for reading; the sampler stays the last child."""
+        directory = self.config.run_dir
+        self._pressure = device.connect()
+        device.mount(self._pressure, f"{self.config.mount}/{psi.FOLDER}", self.config.options)
+        device.begin(self._pressure)
+        slot = Slot(f"{pressure.folder(directory)}/slot", protocol.REQUEST_SIZE, lock=False)
+
+        def serve() -> None:
+            os.close(self._connection)
+            run_dir = RunDir(directory, _PRESSURE, self._wake[1])
+            pressure.serve(self._pressure, make(run_dir), self.host, run_dir, self._mounted)
+
+        child = _Child(_PRESSURE, serve, slot)
+        self._children.insert(-1, child)
+        self._fork(child)
+        self._say_who()
 
     def _watch(self) -> None:
         """Until told to end: restart who died, kill who is stuck."""
@@ -139,13 +166,18 @@ class Supervisor:
     def _reap(self) -> None:
         with suppress(ChildProcessError):
             while (found := os.waitpid(-1, os.WNOHANG)) != (0, 0):
-                for child in self._children:
+                for child in tuple(self._children):
                     if child.pid == found[0]:
                         self._died(child, os.waitstatus_to_exitcode(found[1]))
 
     def _died(self, child: _Child, status: int) -> None:
         if status == 0:
             child.pid = 0
+            if child.name == _PRESSURE:
+                _log.warning("event=unmounted path=%s/%s", self.config.mount, psi.FOLDER)
+                self._children.remove(child)
+                self._say_who()
+                return
             raise Error(f"{self.config.mount}: was unmounted by somebody else")
         now = time.monotonic()
         quick = now - child.started < _QUICK
@@ -191,6 +223,8 @@ class Supervisor:
 
     def _work(self, number: int) -> None:
         directory = self.config.run_dir
+        if self._pressure >= 0:
+            os.close(self._pressure)
         run_dir = RunDir(directory, f"worker-{number}", self._wake[1])
         slot = Slot(f"{directory}/slots/{number}", protocol.REQUEST_SIZE)
         before = [child.slot for child in self._children[:number] if child.slot is not None]
@@ -206,8 +240,9 @@ class Supervisor:
         ).run()
 
     def _sample(self) -> None:
-        os.close(self._connection)
-        os.close(self._wake[1])
+        for descriptor in (self._connection, self._pressure, self._wake[1]):
+            if descriptor >= 0:
+                os.close(descriptor)
         _run_sampler(self.host, self.config, self._wake[0])
 
     def _say_who(self) -> None:
@@ -224,7 +259,7 @@ class Supervisor:
         """Unmount, end every child. Those who still use the mount from elsewhere are told that it is gone."""
         if self._mounted and mountpoint.mounted(self.host, self.config.mount) == device.FSTYPE:
             mountpoint.detach(self.config.mount)
-        for descriptor in (self._connection, *self._wake):
+        for descriptor in (self._connection, self._pressure, *self._wake):
             if descriptor >= 0:
                 os.close(descriptor)
         instance.end_all(

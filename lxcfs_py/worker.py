@@ -9,7 +9,8 @@ The kernel wakes whichever worker has waited longest, so two idle workers would 
 switch between processes: 10 of 50 microseconds for a file that is read on the same CPU. So the workers have an order,
 and one that has served while one before it was idle steps back for a moment.
 
-What a file says is the tree's business, how bytes travel `fuse.device`'s. All of this is read-only.
+What a file says is the tree's business, how bytes travel `fuse.device`'s. All of this is read-only; `pressure` has a
+worker that can do more.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from lxcfs_py.rundir.texts import Texts
 
 _log = logging.getLogger(__name__)
 
-_OPENED = protocol.FOPEN_DIRECT_IO | protocol.FOPEN_NOFLUSH
+OPENED = protocol.FOPEN_DIRECT_IO | protocol.FOPEN_NOFLUSH
 _STEP_BACK = 0.01
 """Seconds; as long may a request wait at worst when the worker before takes long just then."""
 _BEYOND_LISTING = 2
@@ -188,7 +189,7 @@ class Worker:
         assert isinstance(request.argument, Open)
         if request.argument.flags & os.O_ACCMODE != os.O_RDONLY:
             return protocol.error(request.unique, errno.EACCES)
-        return protocol.opened(request.unique, request.unique, _OPENED)
+        return protocol.opened(request.unique, request.unique, OPENED)
 
     def _read(self, request: Request) -> bytes:
         argument, unique, texts = request.argument, request.unique, self._texts

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import select
+from collections.abc import Callable
 
 from lxcfs_py import linux
 from lxcfs_py.errors import Error, Unsupported
@@ -78,13 +79,19 @@ class Channel:
     def next_request(self) -> int:
         """Wait for a request; its length, or 0 when the mount is no more."""
         while True:
-            try:
-                return os.readv(self._connection, self._buffers)
-            except OSError as error:
-                if error.errno in _GONE:
-                    return 0
-                if error.errno not in (errno.ENOENT, errno.EAGAIN):  # ENOENT: taken back while it was being read
-                    raise
+            length = self._read()
+            if length is not None:
+                return length
+
+    def _read(self) -> int | None:
+        try:
+            return os.readv(self._connection, self._buffers)
+        except OSError as error:
+            if error.errno in _GONE:
+                return 0
+            if error.errno not in (errno.ENOENT, errno.EAGAIN):  # ENOENT: taken back while it was being read
+                raise
+            return None
 
     def answer(self, reply: bytes) -> None:
         """Send a reply; one that nobody waits for any more is dropped."""
@@ -103,3 +110,36 @@ class Channel:
                 return False
             raise
         return True
+
+
+class WatchingChannel(Channel):
+    """A Channel of one worker that serves alone and minds other descriptors while it waits."""
+
+    def __init__(self, connection: int, buffer: memoryview) -> None:
+        super().__init__(connection, buffer)
+        os.set_blocking(connection, False)  # a request may be taken back between the wait and the read
+        self._epoll = select.epoll()
+        self._epoll.register(connection, select.EPOLLIN)
+        self._watched: dict[int, Callable[[int], None]] = {}
+
+    def watch(self, descriptor: int, call: Callable[[int], None]) -> None:
+        """Call with the events (epoll(7)) whenever there is urgent data, or none will ever be; never in a request."""
+        self._epoll.register(descriptor, select.EPOLLPRI)
+        self._watched[descriptor] = call
+
+    def forget(self, descriptor: int) -> None:
+        """Watch no longer. To be told before the descriptor is closed."""
+        self._epoll.unregister(descriptor)
+        del self._watched[descriptor]
+
+    def next_request(self) -> int:
+        """Wait for a request; its length, or 0 when the mount is no more."""
+        while True:
+            ready = False
+            for descriptor, events in self._epoll.poll():
+                if descriptor == self._connection:
+                    ready = True
+                elif (call := self._watched.get(descriptor)) is not None:
+                    call(events)
+            if ready and (length := self._read()) is not None:
+                return length

@@ -1,4 +1,4 @@
-"""The FUSE wire format as a read-only tree sees it: bytes to requests, replies to bytes. No I/O, no policy.
+"""The FUSE wire format as a tree of virtual files sees it: bytes to requests, replies to bytes. No I/O, no policy.
 
 Follows include/uapi/linux/fuse.h, protocol 7.31 (Linux 5.4) and later; all numbers are in the machine's byte order.
 What to answer is `worker`'s business, how the bytes travel is `device`'s. `decode` raises ParseError and nothing else.
@@ -113,8 +113,29 @@ class Release(NamedTuple):
     handle: int
 
 
-Argument = str | Init | Open | Read | Release | None
-"""A LOOKUP has the name; None where the opcode says all that a read-only tree wants to know."""
+class Setattr(NamedTuple):
+    """What chmod(2), truncate(2) and their like want to change: FATTR_*."""
+
+    valid: int
+
+
+class Write(NamedTuple):
+    """Where in the file does not matter to any that we have."""
+
+    handle: int
+    data: bytes
+
+
+class Poll(NamedTuple):
+    """Of poll(2), select(2) and epoll(7); `waiter` is what `wakeup` names, if anybody sleeps."""
+
+    handle: int
+    waiter: int
+    sleeps: bool
+
+
+Argument = str | Init | Open | Read | Release | Setattr | Write | Poll | None
+"""A LOOKUP has the name; None where the opcode says all that our trees want to know."""
 
 
 class Request(NamedTuple):
@@ -136,7 +157,12 @@ _INIT = Struct("=IIII")
 _OPEN = Struct("=II")
 _READ = Struct("=QQII")
 _RELEASE = Struct("=Q")
+_SETATTR = Struct("=I")
+_WRITE = Struct("=QQI20x")
+_POLL = Struct("=QQI")
 _FUSE_READ_LOCKOWNER = 1 << 1
+_FUSE_POLL_SCHEDULE_NOTIFY = 1 << 0
+FATTR_SIZE = 1 << 3
 
 _OUT = Struct("=IiQ")
 _ATTRIBUTES = "QQQQQQIIIIIIIIII"
@@ -144,6 +170,8 @@ _ENTRY_OUT = Struct("=IiQQQQQII" + _ATTRIBUTES)
 _ATTRIBUTES_OUT = Struct("=IiQQII" + _ATTRIBUTES)
 _OPEN_OUT = Struct("=IiQQII")
 _STATFS_OUT = Struct("=IiQQQQQQIIII24x")
+_WORD_OUT = Struct("=IiQI4x")
+_WAKEUP_OUT = Struct("=IiQQ")
 _INIT_OUT = Struct("=IiQIIIIHHIIHHI28x")
 _DIRENT = Struct("=QQII")
 
@@ -182,6 +210,29 @@ def _release(buffer: memoryview, size: int) -> Release:
     return _new(Release, _RELEASE.unpack_from(buffer, 40))
 
 
+def _setattr(buffer: memoryview, size: int) -> Setattr:
+    if size < HEADER_SIZE + _SETATTR.size:
+        raise _cut_off(size)
+    return _new(Setattr, _SETATTR.unpack_from(buffer, HEADER_SIZE))
+
+
+def _write(buffer: memoryview, size: int) -> Write:
+    begin = HEADER_SIZE + _WRITE.size
+    if size < begin:
+        raise _cut_off(size)
+    handle, _, length = _WRITE.unpack_from(buffer, HEADER_SIZE)
+    if begin + length > size:
+        raise _cut_off(size)
+    return Write(handle, bytes(buffer[begin : begin + length]))
+
+
+def _poll(buffer: memoryview, size: int) -> Poll:
+    if size < HEADER_SIZE + _POLL.size:
+        raise _cut_off(size)
+    handle, waiter, flags = _POLL.unpack_from(buffer, HEADER_SIZE)
+    return Poll(handle, waiter, flags & _FUSE_POLL_SCHEDULE_NOTIFY != 0)
+
+
 def _cut_off(size: int) -> ParseError:
     return ParseError("fuse request", None, f"argument of {size - HEADER_SIZE} bytes is cut off")
 
@@ -196,6 +247,9 @@ _ARGUMENTS: dict[int, Callable[[memoryview, int], Argument]] = {
     Opcode.OPENDIR: _open,
     Opcode.READDIR: _read,
     Opcode.RELEASEDIR: _release,
+    Opcode.SETATTR: _setattr,
+    Opcode.WRITE: _write,
+    Opcode.POLL: _poll,
 }
 
 
@@ -236,6 +290,24 @@ def awaited(unique: int) -> bytes:
 def data(unique: int, body: bytes) -> bytes:
     """The reply of a READ, READDIR or READLINK."""
     return _OUT.pack(_OUT.size + len(body), 0, unique) + body
+
+
+def wrote(unique: int, size: int) -> bytes:
+    """The reply of a WRITE of which `size` bytes were taken."""
+    return _WORD_OUT.pack(_WORD_OUT.size, 0, unique, size)
+
+
+def polled(unique: int, events: int) -> bytes:
+    """The reply of a POLL; `events` are poll(2)'s."""
+    return _WORD_OUT.pack(_WORD_OUT.size, 0, unique, events)
+
+
+_FUSE_NOTIFY_POLL = 1
+
+
+def wakeup(waiter: int) -> bytes:
+    """Not a reply: who sleeps as `waiter` is to ask again. One that the kernel does not know is no error."""
+    return _WAKEUP_OUT.pack(_WAKEUP_OUT.size, _FUSE_NOTIFY_POLL, 0, waiter)
 
 
 # What fuse_open_out asks of the kernel.

@@ -8,6 +8,7 @@
     counters/NAME        counts for `lxcfs-py status`             counters
     control              what an operator said to all processes   control
     configuration.json   which policies are in force              configuration
+    pressure/            the same for the files of /proc/pressure, and what programs wait for there: triggers
     records/             opaque records by container              records
 
 All but `lock` and `records` belong to one mount and are removed with it. What a record says is its writer's business.
@@ -28,7 +29,7 @@ from lxcfs_py.rundir.records import Records
 
 _log = logging.getLogger(__name__)
 
-_FOLDERS = ("slots", "texts", "counters")
+_FOLDERS = ("slots", "texts", "counters", "pressure")
 _FILES = ("configuration.json", "control", "handles", "kept", "nodes", "state.json")
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from lxcfs_py.errors import ParseError, Unsupported
 from lxcfs_py.fuse import protocol, tree
-from lxcfs_py.fuse.protocol import Dirent, Init, Opcode, Open, Read, Release, Request
+from lxcfs_py.fuse.protocol import Dirent, Init, Opcode, Open, Poll, Read, Release, Request, Setattr, Write
 from lxcfs_py.fuse.tree import Attributes
 
 pytestmark = pytest.mark.skipif(sys.byteorder != "little", reason="the byte literals are little-endian")
@@ -30,6 +30,7 @@ REQUESTS = [
     (b"\x28\x11" + header("00000000", "01000000")[2:] + b"x" * 4351 + b"\0", Opcode.LOOKUP, "x" * 4351),
     (header("30000000", "02000000") + bytes.fromhex("0500000000000000"), Opcode.FORGET, None),
     (header("38000000", "03000000") + bytes(16), Opcode.GETATTR, None),
+    (header("80000000", "04000000") + bytes.fromhex("68020000") + bytes(84), Opcode.SETATTR, Setattr(0x268)),
     (header("28000000", "05000000"), Opcode.READLINK, None),
     (header("30000000", "0e000000") + bytes.fromhex("0080080001000000"), Opcode.OPEN, Open(0x88000, 1)),
     (
@@ -60,6 +61,29 @@ REQUESTS = [
         Opcode.INIT,
         Init(7, 44, 0x20000, 0x73F7FFFB),
     ),
+    (
+        header("53000000", "10000000")
+        + bytes.fromhex("0201000000000000 0010000000000000 03000000 00000000 0000000000000000 02800000 00000000")
+        + b"a\0b",
+        Opcode.WRITE,
+        Write(0x102, b"a\0b"),
+    ),
+    (
+        header("50000000", "10000000")
+        + bytes.fromhex("0201000000000000 0000000000000000 00000000 00000000 0000000000000000 02800000 00000000"),
+        Opcode.WRITE,
+        Write(0x102, b""),
+    ),
+    (
+        header("40000000", "28000000") + bytes.fromhex("0201000000000000 0500000000000000 01000000 43010000"),
+        Opcode.POLL,
+        Poll(0x102, 5, True),
+    ),
+    (
+        header("40000000", "28000000") + bytes.fromhex("0201000000000000 0500000000000000 feffffff 43010000"),
+        Opcode.POLL,
+        Poll(0x102, 5, False),
+    ),
     (header("30000000", "24000000") + bytes(8), Opcode.INTERRUPT, None),
     (header("28000000", "26000000"), Opcode.DESTROY, None),
     (header("28000000", "39300000"), 12345, None),
@@ -73,6 +97,18 @@ def test_a_request_is_read_as_the_kernel_wrote_it(raw: bytes, opcode: int, argum
     assert protocol.unique_of(buffer) == 0x102
 
 
+LEAST = {
+    Opcode.READ: 80,
+    Opcode.READDIR: 80,
+    Opcode.RELEASE: 64,
+    Opcode.INIT: 56,
+    Opcode.SETATTR: 44,
+    Opcode.WRITE: 80,
+    Opcode.POLL: 60,
+}
+"""Bytes that are read of a request, where that is not 48."""
+
+
 @pytest.mark.parametrize(("raw", "opcode", "argument"), [row for row in REQUESTS if row[2] is not None])
 def test_a_request_that_is_cut_off_is_refused(raw: bytes, opcode: int, argument: protocol.Argument) -> None:
     for length in range(40, len(raw)):
@@ -82,7 +118,7 @@ def test_a_request_that_is_cut_off_is_refused(raw: bytes, opcode: int, argument:
         except ParseError:
             continue
         # What is not read may be missing: lock owners, flags, unused words.
-        assert length >= {Opcode.READ: 80, Opcode.READDIR: 80, Opcode.RELEASE: 64, Opcode.INIT: 56}.get(opcode, 48)
+        assert length >= LEAST.get(opcode, 48)
 
 
 @pytest.mark.parametrize(
@@ -137,6 +173,9 @@ REPLIES = [
     pytest.param(protocol.awaited(2), "10000000 daffffff 0300000000000000", id="interrupt unknown"),
     pytest.param(protocol.data(2, b"ab"), "12000000 00000000 0200000000000000 6162", id="data"),
     pytest.param(protocol.data(2, b""), "10000000 00000000 0200000000000000", id="end of file"),
+    pytest.param(protocol.wrote(2, 20), "18000000 00000000 0200000000000000 14000000 00000000", id="wrote"),
+    pytest.param(protocol.polled(2, 0x147), "18000000 00000000 0200000000000000 47010000 00000000", id="polled"),
+    pytest.param(protocol.wakeup(5), "18000000 01000000 0000000000000000 0500000000000000", id="wake up"),
     pytest.param(
         protocol.opened(2, 2, 33),
         "20000000 00000000 0200000000000000 0200000000000000 21000000 00000000",

@@ -34,7 +34,7 @@ class Served:
     announced: list[str] = field(default_factory=list)
 
     def workers(self) -> list[int]:
-        """The processes that serve, without the sampler."""
+        """The processes that serve, without the sampler; of the real tree the last is that of the pressure files."""
         known = state.read(str(self.run_dir))
         assert known is not None
         return [one.pid for one in known.workers][:-1]
