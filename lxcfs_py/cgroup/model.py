@@ -66,6 +66,8 @@ class Machine:
     """Of a transparent huge page, bytes."""
     nodes: Mapping[int, Node] | None = None
     """NUMA nodes by number; None where they were not asked for."""
+    memory: int | None = None
+    """MemTotal, bytes; None where it is not known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -195,7 +195,14 @@ class Clock:
             return self._machine
         known = self._machine
         return Machine(
-            known.online, known.possible, known.ticks, known.page_size, known.overcommit_ratio, boot_now, known.thp_size
+            known.online,
+            known.possible,
+            known.ticks,
+            known.page_size,
+            known.overcommit_ratio,
+            boot_now,
+            known.thp_size,
+            memory=known.memory,
         )
 
 
@@ -204,6 +211,7 @@ def machine(host: Host, boot_now: int | None = None) -> Machine:
     cpus = "sys/devices/system/cpu"
     ratio = "proc/sys/vm/overcommit_ratio"
     thp = "sys/kernel/mm/transparent_hugepage/hpage_pmd_size"
+    memory = "proc/meminfo"
     online = parse.cpu_list(host.pread(f"{cpus}/online"), f"{cpus}/online")
     if not online:
         raise ParseError(f"{cpus}/online", None, "names no CPU")
@@ -215,6 +223,7 @@ def machine(host: Host, boot_now: int | None = None) -> Machine:
         overcommit_ratio=parse.number(host.pread(ratio), ratio) or 0,
         boot_now=time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000 if boot_now is None else boot_now,
         thp_size=parse.number(host.pread(thp), thp) or 0 if host.exists(thp) else 2 << 20,
+        memory=parse.labelled(host.pread(memory), b"MemTotal", memory) << 10,
     )
 
 
@@ -246,13 +255,19 @@ def _memory(cgroup: Cgroup, host: Host, parts: frozenset[Part]) -> tuple[Memory 
 
 def _cpu(cgroup: Cgroup, host: Host) -> Cpu | None:
     mount, directories = cgroup.ancestry("cpu")
-    cpuset = cgroup.directory("cpuset")
-    if mount is not None and mount.version == 2:
-        return v2.cpu(host, directories, cpuset=True) if directories else None
-    cpuacct = cgroup.directory("cpuacct")
-    if not directories and cpuset is None and cpuacct is None:
+    cpuacct, cpus = cgroup.directory("cpuacct"), _cpus(cgroup, host)
+    if mount is None and cpuacct is None:
+        mount, directories = cgroup.ancestry("")  # every v2 cgroup has cpu.stat, without a controller too
+    if mount is not None and mount.version == 2 and directories:
+        return v2.cpu(host, directories, cpus)
+    return v1.cpu(host, cpuacct, directories, cpus) if directories or cpuacct is not None or cpus is not None else None
+
+
+def _cpus(cgroup: Cgroup, host: Host) -> tuple[int, ...] | None:
+    mount, directories = cgroup.ancestry("cpuset")
+    if mount is None or not directories:
         return None
-    return v1.cpu(host, cpuacct, directories, cpuset)
+    return v1.effective_cpus(host, directories[0]) if mount.version == 1 else v2.effective_cpus(host, directories)
 
 
 def _io(cgroup: Cgroup, host: Host) -> Mapping[str, Io] | None:

@@ -103,10 +103,10 @@ def cpu_time(host: Host, own: str) -> tuple[int, CpuTime, dict[int, CpuTime] | N
 
 
 def quota(host: Host, directories: _Directories) -> Quota | None:
-    """cpu: the least cfs quota of all ancestors."""
+    """cpu: the least cfs quota of all ancestors; None on a kernel without CONFIG_CFS_BANDWIDTH, which has no files."""
     found = []
     for directory in directories:
-        limit = _number(host, f"{directory}/cpu.cfs_quota_us")
+        limit = _optional(host, f"{directory}/cpu.cfs_quota_us")
         if limit is not None and limit > 0:
             found.append(Quota(limit, _number(host, f"{directory}/cpu.cfs_period_us") or 100_000))
     return min(found, key=Quota.ratio, default=None)
@@ -115,7 +115,10 @@ def quota(host: Host, directories: _Directories) -> Quota | None:
 def bandwidth(host: Host, own: str) -> dict[str, int | None]:
     """cpu: the fields of Cpu that tell of throttling and of the share."""
     path = f"{own}/cpu.stat"
-    stat = parse.flat_keyed(host.pread(path), path)
+    try:
+        stat = parse.flat_keyed(host.pread(path), path)
+    except FileNotFoundError:  # without CONFIG_CFS_BANDWIDTH
+        stat = {}
     throttled = stat.get("throttled_time")
     return {
         "periods": stat.get("nr_periods"),
@@ -125,11 +128,10 @@ def bandwidth(host: Host, own: str) -> dict[str, int | None]:
     }
 
 
-def cpu(host: Host, cpuacct: str | None, cpu_directories: _Directories, cpuset: str | None) -> Cpu:
-    """CPU time, bandwidth and set; each of the three may be in the root of its hierarchy (None or empty)."""
+def cpu(host: Host, cpuacct: str | None, cpu_directories: _Directories, cpus: tuple[int, ...] | None) -> Cpu:
+    """CPU time and bandwidth; each may be in the root of its hierarchy (None or empty). `cpus` is the effective set."""
     usage, time, per_cpu = cpu_time(host, cpuacct) if cpuacct is not None else (None, CpuTime(), None)
     limits = bandwidth(host, cpu_directories[0]) if cpu_directories else {}
-    cpus = effective_cpus(host, cpuset) if cpuset is not None else None
     return Cpu(usage, time, per_cpu, quota(host, cpu_directories), cpus, **limits)
 
 
@@ -201,6 +203,13 @@ def hugetlb(host: Host, directories: _Directories, sizes: Mapping[str, int]) -> 
 
 def _number(host: Host, path: str) -> int | None:
     return parse.number(host.pread(path), path)
+
+
+def _optional(host: Host, path: str) -> int | None:
+    try:
+        return _number(host, path)
+    except FileNotFoundError:
+        return None
 
 
 def _limit(value: int | None) -> int | None:

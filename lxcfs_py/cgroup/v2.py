@@ -51,8 +51,8 @@ def numa_stat(host: Host, directories: _Directories) -> dict[int, dict[str, int]
     return {} if found is None else parse.numa_stat(found[1])
 
 
-def cpu(host: Host, directories: _Directories, *, cpuset: bool) -> Cpu:
-    """cpu.stat, which every cgroup has, cpu.max and cpu.weight of the cpu controller, cpuset.cpus.effective."""
+def cpu(host: Host, directories: _Directories, cpus: tuple[int, ...] | None) -> Cpu:
+    """cpu.stat, which every cgroup has, cpu.max and cpu.weight of the cpu controller; `cpus` is the effective set."""
     path = f"{directories[0]}/cpu.stat"
     stat = parse.flat_keyed(host.pread(path), path)
     nice = stat.get("nice_usec", 0)
@@ -63,7 +63,7 @@ def cpu(host: Host, directories: _Directories, *, cpuset: bool) -> Cpu:
         time=time,
         per_cpu=None,
         quota=quota(host, directories),
-        cpus=effective_cpus(host, directories) if cpuset else None,
+        cpus=cpus,
         periods=stat.get("nr_periods"),
         throttled_periods=stat.get("nr_throttled"),
         throttled=stat.get("throttled_usec"),

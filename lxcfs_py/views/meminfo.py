@@ -18,7 +18,7 @@ from functools import lru_cache
 from operator import itemgetter
 from typing import NamedTuple
 
-from lxcfs_py.cgroup.model import Hugetlb, Memory, Snapshot
+from lxcfs_py.cgroup.model import Hugetlb, Memory, Snapshot, least
 from lxcfs_py.errors import ParseError
 from lxcfs_py.views import swaps
 
@@ -50,8 +50,8 @@ _COMPUTED = (
 _HARDWARE = re.compile(rb"VmallocTotal|VmallocChunk|Hugepagesize|DirectMap.*")
 _HOST_NUMBERS = (b"MemTotal", b"SwapTotal", b"Hugepagesize", b"HugePages_Total", b"Hugetlb")
 
-_OWNERS = ("anon", "file", "slab_reclaimable", "slab_unreclaimable")
-_LISTS = ("active_anon", "inactive_anon", "active_file", "inactive_file", "unevictable")
+OWNERS = ("anon", "file", "slab_reclaimable", "slab_unreclaimable")
+LISTS = ("active_anon", "inactive_anon", "active_file", "inactive_file", "unevictable")
 _KEYS = tuple(_ONE_KEY.values())
 _NO_HUGE_PAGES = (0, 0, 0)
 _NO_ZSWAP = {b"Zswap": 0, b"Zswapped": 0}
@@ -98,8 +98,8 @@ def _values(snapshot: Snapshot, memory: Memory, limit: int, host: Sequence[int])
     limit = min(limit, host[0] << 10)
     total, free = limit >> 10, max(0, limit - memory.usage) >> 10
     used = total - free
-    anon, file, reclaimable, unreclaimable = _cut(used, get, _OWNERS)
-    active_anon, inactive_anon, active_file, inactive_file, unevictable = _cut(used, get, _LISTS)
+    anon, file, reclaimable, unreclaimable = cut(used, get, OWNERS)
+    active_anon, inactive_anon, active_file, inactive_file, unevictable = cut(used, get, LISTS)
     available = free + active_file + inactive_file + reclaimable
     shmem = min(get("shmem", 0) >> 10, file)
     space = swaps.space(snapshot, host[1] << 10)
@@ -119,16 +119,16 @@ def _values(snapshot: Snapshot, memory: Memory, limit: int, host: Sequence[int])
     return values
 
 
-def _cut(room: int, get: Callable[[str, int], int], keys: Sequence[str]) -> list[int]:
+def cut(room: int, get: Callable[[str, int], int], keys: Sequence[str]) -> list[int]:
     """The bytes of keys as kB, each cut to what those before it left of `room` kB."""
-    cut = []
+    sizes = []
     for key in keys:
         size = get(key, 0) >> 10
         if size > room:
             size = room
         room -= size
-        cut.append(size)
-    return cut
+        sizes.append(size)
+    return sizes
 
 
 def _huge_pages(
@@ -158,11 +158,13 @@ def _swap_lines(snapshot: Snapshot, host_text: bytes) -> Mapping[bytes, int]:
     host = {line[1]: int(line[2]) for line in _SWAP_LINE.finditer(host_text)}
     total, used = (size >> 10 for size in swaps.space(snapshot, host.get(b"SwapTotal", 0) << 10))
     stat = swaps.stat(snapshot)
+    memory, machine = snapshot.memory, snapshot.machine
+    in_use = (least((memory.usage, machine.memory)) or 0) >> 10 if memory is not None else 0
     return {
         b"SwapTotal": total,
         b"SwapFree": total - used,
-        b"SwapCached": stat.get("swapcached", 0) >> 10,
-        b"Zswap": stat.get("zswap", 0) >> 10,
+        b"SwapCached": min(stat.get("swapcached", 0) >> 10, in_use),
+        b"Zswap": min(stat.get("zswap", 0) >> 10, in_use),
         b"Zswapped": min(stat.get("zswapped", 0) >> 10, used),
         b"CommitLimit": host.get(b"CommitLimit", 0) - host.get(b"SwapTotal", 0) + total,
     }
@@ -171,13 +173,9 @@ def _swap_lines(snapshot: Snapshot, host_text: bytes) -> Mapping[bytes, int]:
 def _with_swap_lines(host_text: bytes, values: Mapping[bytes, int]) -> bytes:
     def line(known: re.Match[bytes]) -> bytes:
         value = values.get(known[1])
-        return known[0] if value is None else b"%s:%s kB" % (known[1], _aligned(known[1], max(0, value)))
+        return known[0] if value is None else b"%-16b%8d kB" % (known[1] + b":", max(0, value))
 
     return _SWAP_LINE.sub(line, host_text)
-
-
-def _aligned(label: bytes, value: int) -> bytes:
-    return b"%*d" % (max(9, 23 - len(label)), value)
 
 
 @lru_cache(maxsize=64)

@@ -1,18 +1,18 @@
 """/proc/vmstat (mm/vmstat.c:vmstat_start), from the cgroup's memory.stat and I/O.
 
-The host's names in the host's order. Sizes are pages, but for nr_kernel_stack, pgpgin and pgpgout, which are KiB, and
-huge pages, which are counted as such, as in the kernel's file. A counter that memory.stat has by the same name
-(pgfault, pgscan_direct, workingset_refault_file, thp_fault_alloc, zswpin) is the cgroup's; what the kernel does not
-count by cgroup is 0.
+The host's names in the host's order. Sizes are what /proc/meminfo says, cut as there: in pages, but for
+nr_kernel_stack, pgpgin and pgpgout, which are KiB, and huge pages, which are counted, as in the kernel's file. A
+counter that memory.stat has by the same name (pgfault, pgscan_direct, workingset_refault_file, thp_fault_alloc, zswpin)
+is the cgroup's; what the kernel does not count by cgroup is 0.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from lxcfs_py.cgroup.model import Memory, Snapshot
+from lxcfs_py.cgroup.model import Memory, Snapshot, least
 from lxcfs_py.errors import ParseError
-from lxcfs_py.views import swaps
+from lxcfs_py.views import meminfo, swaps
 
 _KIB = 1024
 
@@ -73,18 +73,29 @@ def _values(snapshot: Snapshot) -> dict[str, int]:
     if memory is not None:
         counters = {name: max(0, count) for name, count in swaps.stat(snapshot).items() if name not in _NOT_THE_SAME}
         values |= counters
-        values |= {name: counters.get(key, 0) // page for name, key in _SIZES.items()}
-        values |= {name: counters.get(key, 0) // (snapshot.machine.thp_size or page) for name, key in _HUGE.items()}
+        free, sizes = _sizes(memory, counters, snapshot.machine.memory)
+        huge = max(1, (snapshot.machine.thp_size or page) // _KIB)
+        values |= {name: sizes[key] * _KIB // page for name, key in _SIZES.items()}
+        values |= {name: sizes[key] // huge for name, key in _HUGE.items()}
         values["nr_zone_write_pending"] = values["nr_dirty"] + values["nr_writeback"]
         values["oom_kill"] = memory.oom_kills or 0
-        values["nr_kernel_stack"] = counters.get("kernel_stack", 0) // _KIB
-        values["nr_free_pages"] = _free(memory) // page
+        values["nr_kernel_stack"] = sizes["kernel_stack"]
+        values["nr_free_pages"] = free * _KIB // page
     devices = (snapshot.io or {}).values()
     values["pgpgin"] = sum(device.rbytes for device in devices) // _KIB
     values["pgpgout"] = sum(device.wbytes for device in devices) // _KIB
     return values
 
 
-def _free(memory: Memory) -> int:
-    """0 where no limit says how much there could be."""
-    return max(0, memory.limit - memory.usage) if memory.limit is not None else 0
+def _sizes(memory: Memory, stat: Mapping[str, int], host_total: int | None) -> tuple[int, dict[str, int]]:
+    """KiB that are free (0 where no limit says how much there could be), and those of each key in _SIZES and _HUGE."""
+    get = stat.get
+    total = memory.usage if memory.limit is None else least((memory.limit, host_total)) or 0
+    free = max(0, total - memory.usage) // _KIB
+    used = total // _KIB - free
+    sizes = {key: max(0, min(get(key, 0) // _KIB, used)) for key in (*_SIZES.values(), *_HUGE.values())}
+    for keys in (meminfo.OWNERS, meminfo.LISTS):
+        sizes |= zip(keys, meminfo.cut(used, get, keys), strict=True)
+    for part, whole in (("shmem", "file"), ("anon_thp", "anon"), ("shmem_thp", "shmem")):
+        sizes[part] = min(sizes[part], sizes[whole])
+    return free, sizes

@@ -248,6 +248,37 @@ def test_directory_in_a_mount_that_shows_a_part(root: str, path: str, directory:
     assert hierarchy.directory(hierarchy.Mount("m", root, 2, frozenset()), path) == directory
 
 
+def test_a_kernel_without_cfs_bandwidth_has_no_quota(hybrid: Tree) -> None:
+    add_v1(hybrid, "/a")
+    for name in ("cpu.cfs_quota_us", "cpu.cfs_period_us", "cpu.stat"):
+        (hybrid.root / "sys/fs/cgroup/cpu/a" / name).unlink()
+    found = hybrid.read("/a", frozenset((Part.CPU,))).cpu
+    assert found is not None
+    assert (found.usage, found.quota, found.throttled, found.cpus) == (9, None, None, (1, 2))
+
+
+def test_a_cpuset_counts_in_whichever_hierarchy_it_is(hybrid: Tree) -> None:
+    """cpu may be under v2 and cpuset under v1, or the other way round."""
+    add_v1(hybrid, "/a", quota=50000)
+    add_v2(hybrid, "/unified/a", cpuset_cpus_effective="3", cpu_max="70000 100000")
+    lines = (hybrid.root / "proc/self/mountinfo").read_text().splitlines()
+    for moved, expected in (("cpuset", (Quota(50000, 100000), (3,))), ("cpu", (Quota(70000, 100000), (1, 2)))):
+        hybrid.write("sys/fs/cgroup/unified/cgroup.controllers", moved)
+        kept = (line for line in lines if not line.endswith(f"rw,{moved}"))
+        hybrid.write("proc/self/mountinfo", "\n".join(kept))
+        found = hybrid.read("/a", frozenset((Part.CPU,))).cpu
+        assert found is not None
+        assert (found.quota, found.cpus) == expected
+
+
+def test_v2_tells_cpu_time_where_there_is_no_cpu_controller(v2: Tree) -> None:
+    v2.write("sys/fs/cgroup/cgroup.controllers", "memory")
+    add_v2(v2, "/a", controllers=False)
+    found = v2.read("/a", frozenset((Part.CPU,))).cpu
+    assert found is not None
+    assert (found.usage, found.quota, found.cpus) == (30, None, None)
+
+
 limits = st.lists(st.one_of(st.none(), st.integers(0, 2**64 - 1)), min_size=1, max_size=5)
 
 

@@ -158,6 +158,16 @@ def test_with_a_limit_on_swap_alone_only_the_lines_about_swap_differ(memory: Mem
     assert [len(line) for line in text.splitlines()] == [len(line) for line in MEMINFO.splitlines()]
 
 
+def test_with_a_limit_on_swap_alone_values_are_cut_and_columns_are_the_kernels() -> None:
+    huge = Memory(3 << 30, None, {"zswap": 1 << 60, "swapcached": 1 << 60})
+    machine = replace(FOUR, memory=2 << 30)
+    rendered = meminfo.render(container(machine=machine, memory=huge, swap=Swap(0, 64 * MB)), MEMINFO).splitlines()
+    assert b"Zswap:           2097152 kB" in rendered
+    assert b"SwapCached:      2097152 kB" in rendered
+    text = MEMINFO.replace(b"CommitLimit:     2097152 kB", b"CommitLimit:    4294967296 kB")
+    assert b"\nCommitLimit:    4293984256 kB\n" in meminfo.render(container(memory=None, swap=Swap(0, 64 * MB)), text)
+
+
 def test_columns_are_the_kernels_whatever_the_values() -> None:
     text = MEMINFO.replace(b"MemTotal:        2097152 kB", b"MemTotal:       4294967296 kB")
     huge = Memory(3 << 40, 4 << 40, {"anon": 2 << 40})

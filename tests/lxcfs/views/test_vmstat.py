@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 
 from lxcfs_py.cgroup.model import Io, Memory, Snapshot
 from lxcfs_py.errors import ParseError
 from lxcfs_py.views import vmstat
-from tests.lxcfs.views.containers import container, snapshots
+from tests.lxcfs.views.containers import FOUR, MB, container, snapshots
 
 NAMES = b"nr_free_pages nr_anon_pages nr_kernel_stack numa_hit pgpgin pgpgout pgfault thp_split_pmd".split()
 HOST = b"".join(name + b" 7\n" for name in NAMES)
@@ -43,8 +45,8 @@ def test_render(memory: Memory | None, io: dict[str, Io] | None, numbers: list[i
         ("workingset_refault_file", {"workingset_refault_file": 7}, 7),
         ("thp_fault_alloc", {"thp_fault_alloc": 7}, 7),
         ("zswpin", {"zswpin": 7}, 7),
-        ("nr_anon_transparent_hugepages", {"anon_thp": 7 * (2 << 20) + 1}, 7),
-        ("nr_shmem_hugepages", {"shmem_thp": 2 << 20}, 1),
+        ("nr_anon_transparent_hugepages", {"anon": 1 << 30, "anon_thp": 7 * (2 << 20) + 1}, 7),
+        ("nr_shmem_hugepages", {"file": 1 << 30, "shmem": 1 << 30, "shmem_thp": 2 << 20}, 1),
         ("nr_zone_write_pending", {"file_dirty": 3 * 4096, "file_writeback": 4 * 4096}, 7),
         ("nr_hugetlb", {"hugetlb": 7 * 4096}, 7),
         ("pgpgin", {"pgpgin": 7}, 0),
@@ -53,8 +55,24 @@ def test_render(memory: Memory | None, io: dict[str, Io] | None, numbers: list[i
     ],
 )
 def test_each_counter_is_the_cgroups(name: str, stat: dict[str, int], number: int) -> None:
-    own = container(memory=Memory(usage=0, limit=None, stat=stat, oom_kills=2))
+    own = container(memory=Memory(usage=1 << 40, limit=None, stat=stat, oom_kills=2))
     assert vmstat.render(own, f"{name} 777\n".encode()) == f"{name} {number}\n".encode()
+
+
+@pytest.mark.parametrize(
+    ("memory", "expected"),
+    [
+        (Memory(usage=4096, limit=1 << 50, stat={}), (4 * MB - 4096, 0)),
+        (Memory(usage=4096, limit=8192, stat={"anon": 1 << 40}), (4096, 4096)),
+        (Memory(usage=1 << 50, limit=1 << 50, stat={"anon": 1 << 40}), (0, 4 * MB)),
+        (Memory(usage=8192, limit=None, stat={"anon": 12288}), (0, 8192)),
+    ],
+    ids=["limit above the machine", "older than the usage", "usage above the machine", "no limit"],
+)
+def test_pages_are_cut_to_what_there_is_as_in_meminfo(memory: Memory, expected: tuple[int, int]) -> None:
+    small = replace(FOUR, memory=4 * MB)
+    lines = vmstat.render(container(machine=small, memory=memory), b"nr_free_pages 7\nnr_anon_pages 7\n").split()
+    assert tuple(int(pages) * small.page_size for pages in lines[1::2]) == expected
 
 
 @pytest.mark.parametrize("host", [b"nr_free_pages\n", b"pgfault x\n", b"pgfault 1\n\n"])
