@@ -223,8 +223,7 @@ class Callers:
     def _look(self, descriptor: int, number: int, now: int, pid: int) -> _Namespace:
         init = self._init(descriptor, number, pid)
         raw, started = self._life(init)
-        paths = parse.cgroup_paths(raw, f"proc/{init}/cgroup")
-        cgroup = Cgroup(self._hierarchies, {name: _without_scope(path) for name, path in paths.items()})
+        cgroup = cgroup_of(self._hierarchies, raw)
         level, offset = len(self._numbers(init)) - 1, self._boot_offset(init)
         if _inode(self._host, init, "pid") != number:
             raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH), f"proc/{init}")
@@ -307,8 +306,10 @@ def _inode(host: Host, pid: int | str, kind: str) -> int | None:
         return None
 
 
-def _without_scope(path: str) -> str:
-    return path.removesuffix("/init.scope") or "/"
+def cgroup_of(hierarchies: Hierarchies, raw: bytes) -> Cgroup:
+    """The cgroup of a container, from the cgroup file of its init."""
+    paths = parse.cgroup_paths(raw, "proc/PID/cgroup")
+    return Cgroup(hierarchies, {name: path.removesuffix("/init.scope") or "/" for name, path in paths.items()})
 
 
 def _unless_root(container: Container) -> Container | None:

@@ -83,12 +83,20 @@ def make_parser() -> argparse.ArgumentParser:
     check.add_argument("file", nargs="?", metavar="FILE", help=f"(default: {policy.FILE}, which may be missing)")
     check.set_defaults(run=commands.check_config)
 
+    hook = parsers.add_parser(
+        "oci-hook",
+        help="note what a container's OCI annotations choose",
+        description=_HOOK,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    hook.set_defaults(run=commands.oci_hook)
+
     status = parsers.add_parser("status", help="who serves, and what was asked of it")
     status.add_argument("--json", action="store_true", help="for programs")
     status.set_defaults(run=commands.status)
 
     looking = explain_commands.add_to(parsers)
-    for command in (serve, status, *looking):
+    for command in (serve, hook, status, *looking):
         command.add_argument(
             "--run-dir", default=RUN_DIR, metavar="DIR", help=f"what outlives a worker (default: {RUN_DIR})"
         )
@@ -96,7 +104,7 @@ def make_parser() -> argparse.ArgumentParser:
     completion.add_argument("shell", choices=SHELLS, metavar="SHELL", help=", ".join(SHELLS))
     completion.set_defaults(run=_completion)
 
-    for command in (serve, check, status, *looking, completion):
+    for command in (serve, check, hook, status, *looking, completion):
         command.add_argument("-d", "--debug", action="store_true", help="log more, and print the traceback of an error")
     return parser
 
@@ -182,6 +190,16 @@ _FORM = f"""the file, with what is built in:
   swap = false
 
 {_PRECEDENCE}"""
+
+
+_HOOK = """For an engine to run when it creates a container (hooks.createRuntime or hooks.prestart of the OCI
+runtime specification), with the container's state on standard input. It notes these annotations:
+
+  org.lxcfs.cpus=quota|cpuset|host      org.lxcfs.loadavg=true|false
+  org.lxcfs.swap=true|false             org.lxcfs.uptime=container|host
+  org.lxcfs.zswap=true|false
+
+A wrong one fails the container's start. Where no lxcfs-py has served it warns and succeeds."""
 
 
 def _workers(text: str) -> int:

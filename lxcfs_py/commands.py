@@ -9,6 +9,7 @@ import argparse
 import json
 import logging
 import os
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -86,6 +87,15 @@ def check_config(options: argparse.Namespace) -> None:
     loaded = reload.load(_source(options.file), {})
     path, rules = loaded.source.path, len(loaded.policies.rules)
     print(f"{path}: correct, {rules} [[container]]" if loaded.found else f"{path}: not there, which is correct")
+
+
+def oci_hook(options: argparse.Namespace) -> None:
+    """Note what a container's annotations choose; whatever else is in the way does not fail the container's start."""
+    from lxcfs_py import oci
+
+    why = oci.note(Host(), options.run_dir, sys.stdin.buffer.read())
+    if why:
+        print(f"lxcfs-py: warning: annotations are not in force: {why}", file=sys.stderr)
 
 
 def status(options: argparse.Namespace) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from collections.abc import Callable
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lxcfs_py import cli
+from lxcfs_py import cli, policy
 from lxcfs_py.views.table import VIEWS
 
 DEPLOY = Path(__file__).parents[1] / "deploy"
@@ -75,3 +76,25 @@ def test_every_flag_that_the_lxc_readme_names_is_taken() -> None:
     assert {"-l", "--no-loadavg", "-p /run/lxcfs.pid"} <= set(named)
     for words in named:
         cli.make_parser().parse_args(["serve", *words.split()])
+
+
+def test_the_service_reloads_only_a_configuration_that_is_right() -> None:
+    unit = (DEPLOY / "systemd/lxcfs-py.service").read_text()
+    check, reload = re.findall(r"^ExecReload=(.*)$", unit, re.MULTILINE)
+    (start,) = re.findall(r"^ExecStart=(.*)$", unit, re.MULTILINE)
+    assert check.split()[0] == start.split()[0]
+    assert cli.make_parser().parse_args(check.split()[1:]).file is None
+    assert "--config" not in start
+    assert reload == "/bin/kill -HUP $MAINPID"
+
+
+def test_the_hook_runs_a_command_that_our_parser_takes_for_every_annotation_of_ours() -> None:
+    told = json.loads((DEPLOY / "oci/lxcfs-py-hook.json").read_text())
+    assert told["hook"]["path"] == "/opt/lxcfs-py/bin/lxcfs-py"
+    assert cli.make_parser().parse_args(told["hook"]["args"][1:]).run_dir == cli.RUN_DIR
+    assert told["stages"] == ["createRuntime"]
+    ((name, value),) = told["when"]["annotations"].items()
+    for key in policy.CHOICES:
+        assert re.search(name, f"{policy.ANNOTATION}{key}")
+    assert not re.search(name, "org_lxcfs.cpus")
+    assert re.search(value, "")

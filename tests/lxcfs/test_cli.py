@@ -13,7 +13,9 @@ COMMAND = Path(sys.executable).with_name("lxcfs-py")
 
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([COMMAND, *words], capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(
+        [COMMAND, *words], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=60
+    )
 
 
 ERRORS: Sequence[tuple[list[str], int, str, str]] = [
@@ -26,6 +28,7 @@ ERRORS: Sequence[tuple[list[str], int, str, str]] = [
     (["serve", "--cpus", "all"], 2, "all", "lxcfs-py serve --help"),
     (["serve", "--config", "/nonexistent/config"], 1, "/nonexistent/config: no such file", "without --config"),
     (["check-config", "/nonexistent/config"], 1, "/nonexistent/config: no such file", "without --config"),
+    (["oci-hook"], 1, "the container's state is no JSON object", "createRuntime"),
     (["check-config", "/proc/1/stat"], 1, "/proc/1/stat:1: not TOML: ", "check-config --help"),
     (["status", "--run-dir", "/nonexistent/run"], 1, "nobody serves", "lxcfs-py serve"),
     (["show", "meminfo"], 2, "--pid", "lxcfs-py show --help"),
