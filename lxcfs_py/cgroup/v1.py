@@ -39,6 +39,11 @@ def _named_as_v2(keys: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(_STAT.get(key) or key.removeprefix("total_") for key in keys)
 
 
+def stat_key(name: str) -> str:
+    """What memory.stat calls what v2's calls `name`."""
+    return next((key for key, known in _STAT.items() if known == name), f"total_{name}")
+
+
 def memory(host: Host, directories: _Directories, *, events: bool) -> tuple[Memory, Swap | None]:
     """Memory and swap; `events` reads the counters that only the exporter needs."""
     own = directories[0]

@@ -20,6 +20,7 @@ from lxcfs_py.errors import Error, NotFound, UsageError
 
 if TYPE_CHECKING:
     from lxcfs_py.explain.keeper import Reading
+    from lxcfs_py.explain.model import Explanation
     from lxcfs_py.explain.subject import Subject
     from lxcfs_py.filesystem import Filesystem
     from lxcfs_py.host import Host
@@ -37,10 +38,17 @@ def add_to(parsers: Any) -> list[argparse.ArgumentParser]:
     show.add_argument("file", nargs="?", choices=_Files(), metavar="FILE", help=f"{_FILE}; of a directory its names")
     show.set_defaults(run=_show)
 
+    explain = parsers.add_parser("explain", help="why a virtual file says what it says: formulas, files and limits")
+    _add_subject(explain)
+    explain.add_argument("--json", action="store_true", help="for programs")
+    explain.add_argument("file", choices=_Files(), metavar="FILE", help=_FILE)
+    explain.add_argument("lines", nargs="*", metavar="LINE", help="MemTotal, 'Active(anon)', cpu0, 'cpu0 user' ...")
+    explain.set_defaults(run=_explain)
+
     containers = parsers.add_parser("containers", help="list the containers of this machine and their limits")
     containers.add_argument("--json", action="store_true", help="for programs")
     containers.set_defaults(run=_containers)
-    return [show, containers]
+    return [show, explain, containers]
 
 
 def _add_subject(parser: argparse.ArgumentParser) -> None:
@@ -156,6 +164,37 @@ def _unknown(filesystem: Filesystem, name: str) -> NotFound:
         views = " ".join(filesystem.names("proc", 0))
         hint = f"there are {views}, and those of /sys/devices/system/cpu; FILE may be a directory"
     return NotFound(f"{name}: no such virtual file", hint)
+
+
+def _explain(options: argparse.Namespace) -> None:
+    from lxcfs_py.explain import document, text
+
+    told = _explanation(options)
+    if options.json:
+        print(json.dumps(document.of(told), indent=1))
+    else:
+        print("\n".join(text.lines(told, _width())))
+
+
+def _explanation(options: argparse.Namespace) -> Explanation:
+    from lxcfs_py.explain.explanation import Explainer
+    from lxcfs_py.explain.model import Explanation
+    from lxcfs_py.views.table import VIEWS
+
+    host, filesystem, keeper, whose = _open(options)
+    path = _path(options.file)
+    subject = f"pid {whose.pid}" if options.pid is not None else f"cgroup {options.cgroup}"
+    view = next((view for view in VIEWS if view.path == path), None)
+    try:
+        if view is not None and whose.container is not None:
+            return Explainer(host, keeper, whose.container).explain(view, subject, options.lines)
+        text = filesystem.text(path, 0)
+    except (FileNotFoundError, NotADirectoryError):
+        raise _unknown(filesystem, options.file) from None
+    if whose.container is None:
+        return Explanation(f"/{path}", subject, None, None, {}, "host", whose.why, text)
+    why = "a file of the host's sysfs, which is passed through without the CPUs and devices that the container has not"
+    return Explanation(f"/{path}", subject, whose.container.cgroup.path, whose.container.level, {}, "passed", why, text)
 
 
 def _containers(options: argparse.Namespace) -> None:

@@ -16,7 +16,7 @@ from lxcfs_py.views import meminfo, swaps
 
 _KIB = 1024
 
-_SIZES: Mapping[str, str] = {
+SIZES: Mapping[str, str] = {
     "nr_active_anon": "active_anon",
     "nr_active_file": "active_file",
     "nr_anon_pages": "anon",
@@ -44,7 +44,7 @@ _SIZES: Mapping[str, str] = {
 }
 """Key of memory.stat (bytes) by name of vmstat."""
 
-_HUGE: Mapping[str, str] = {
+HUGE: Mapping[str, str] = {
     "nr_anon_transparent_hugepages": "anon_thp",
     "nr_file_hugepages": "file_thp",
     "nr_shmem_hugepages": "shmem_thp",
@@ -75,8 +75,8 @@ def _values(snapshot: Snapshot) -> dict[str, int]:
         values |= counters
         free, sizes = _sizes(memory, counters, snapshot.machine.memory)
         huge = max(1, (snapshot.machine.thp_size or page) // _KIB)
-        values |= {name: sizes[key] * _KIB // page for name, key in _SIZES.items()}
-        values |= {name: sizes[key] // huge for name, key in _HUGE.items()}
+        values |= {name: sizes[key] * _KIB // page for name, key in SIZES.items()}
+        values |= {name: sizes[key] // huge for name, key in HUGE.items()}
         values["nr_zone_write_pending"] = values["nr_dirty"] + values["nr_writeback"]
         values["oom_kill"] = memory.oom_kills or 0
         values["nr_kernel_stack"] = sizes["kernel_stack"]
@@ -88,12 +88,12 @@ def _values(snapshot: Snapshot) -> dict[str, int]:
 
 
 def _sizes(memory: Memory, stat: Mapping[str, int], host_total: int | None) -> tuple[int, dict[str, int]]:
-    """KiB that are free (0 where no limit says how much there could be), and those of each key in _SIZES and _HUGE."""
+    """KiB that are free (0 where no limit says how much there could be), and those of each key in SIZES and HUGE."""
     get = stat.get
     total = memory.usage if memory.limit is None else least((memory.limit, host_total)) or 0
     free = max(0, total - memory.usage) // _KIB
     used = total // _KIB - free
-    sizes = {key: max(0, min(get(key, 0) // _KIB, used)) for key in (*_SIZES.values(), *_HUGE.values())}
+    sizes = {key: max(0, min(get(key, 0) // _KIB, used)) for key in (*SIZES.values(), *HUGE.values())}
     for keys in (meminfo.OWNERS, meminfo.LISTS):
         sizes |= zip(keys, meminfo.cut(used, get, keys), strict=True)
     for part, whole in (("shmem", "file"), ("anon_thp", "anon"), ("shmem_thp", "shmem")):
