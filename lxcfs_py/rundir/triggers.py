@@ -66,17 +66,20 @@ class Triggers:
     def check(self, container: str) -> None:
         """Whether a container may have one more: else OSError(ENOMEM), as from a kernel that has no room for it."""
         if len(self._known) >= self._most or self._shares[container] >= self._share:
-            raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+            raise _no_room()
 
     def add(self, trigger: Trigger, size: int) -> None:
-        """Keep one, of a file that has none and was written `size` bytes; OSError where there is no room."""
+        """Keep one, of a file that has none and was written `size` bytes; OSError(ENOMEM) where there is no room."""
         self.check(trigger.container)
         place = self._free[-1]
         first = place * _WORDS
         for word in range(first, first + _WORDS):
             self._words[word] = 0
         self._words[first + _MOVED] = size
-        replace(f"{self._folder}/{place:04}", json.dumps(trigger).encode(), making=f"{self._folder}/making")
+        try:
+            replace(f"{self._folder}/{place:04}", json.dumps(trigger).encode(), making=f"{self._folder}/making")
+        except OSError:  # the tmpfs is full
+            raise _no_room() from None
         self._free.pop()
         self._remember(trigger, place)
 
@@ -146,3 +149,7 @@ class Triggers:
         self._known[trigger.handle] = trigger
         self._places[trigger.handle] = place
         self._shares[trigger.container] += 1
+
+
+def _no_room() -> OSError:
+    return OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))

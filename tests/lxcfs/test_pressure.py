@@ -12,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from lxcfs_py import rundir
 from lxcfs_py.fuse import protocol, tree
@@ -226,6 +228,14 @@ def test_a_container_has_a_share_of_all_triggers(rig: Rig) -> None:
     assert rig.write(8) == 0
 
 
+def test_a_trigger_that_cannot_be_kept_is_refused_and_leaves_nothing(rig: Rig) -> None:
+    before = os.listdir("/proc/self/fd")
+    os.rmdir(f"{folder(rig.run_dir)}/triggers")
+    assert rig.write(100) == errno.ENOMEM
+    assert os.listdir("/proc/self/fd") == before
+    assert rig.poll(100) == NOTHING
+
+
 def test_an_event_is_told_once(rig: Rig) -> None:
     rig.write(100)
     assert rig.happen() == [], "nobody sleeps"
@@ -319,3 +329,21 @@ def test_nothing_else_can_be_done_there(rig: Rig) -> None:
         assert rig.ask(request(opcode, bytes(20)))[0] == errno.EACCES
     for opcode in (Opcode.UNLINK, Opcode.RENAME, Opcode.MKDIR):
         assert rig.ask(request(opcode, bytes(20)))[0] == errno.EPERM
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([Opcode.OPEN, Opcode.READ, Opcode.WRITE, Opcode.POLL, Opcode.RELEASE, Opcode.SETATTR]),
+            st.binary(max_size=120) | st.integers(0, 3).map(lambda handle: struct.pack("=QQII24x", handle, 0, 9, 1)),
+            st.integers(0, 70),
+        ),
+        max_size=12,
+    )
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200, deadline=None)
+def test_no_request_ends_the_process(rig: Rig, raws: list[tuple[int, bytes, int]]) -> None:
+    rig.channel.replies.clear()
+    rig.channel.give(*(request(opcode, body, node=node) for opcode, body, node in raws))
+    rig.worker.run()
+    assert len(rig.channel.replies) == len(raws)

@@ -24,6 +24,7 @@ from lxcfs_py.fuse import mountpoint
 from lxcfs_py.host import Host
 from tests import cgroups
 from tests.cgroups import Limits
+from tests.system.launched import Launcher
 from tests.system.serving import REAL, Served, serving, started
 
 pytestmark = [
@@ -215,7 +216,7 @@ def attempts(path):
 
 
 @pytest.mark.parametrize("privileged", [True, False])
-@pytest.mark.parametrize("name", ["cpu", "io", "memory", "irq"])
+@pytest.mark.parametrize("name", [pytest.param("cpu", marks=pytest.mark.smoke), "io", "memory", "irq"])
 def test_each_text_gets_the_errno_of_the_kernels_own_file(
     served: Served, tmp_path: Path, name: str, privileged: bool
 ) -> None:
@@ -239,6 +240,23 @@ with open({str(tmp_path / "found")!r}, "w") as file:
     kernels, ours = json.loads((tmp_path / "found").read_text())
     assert ours == kernels
     assert kernels == "EPERM" or kernels[2] == "EBUSY"
+
+
+def test_a_container_of_pyrun_gets_the_files_for_writing_and_no_other(served: Served, tmp_path: Path) -> None:
+    program = f"""
+import os, select
+file = os.open("/proc/pressure/memory", os.O_RDWR)
+os.write(file, {ASKED!r})
+print(os.read(file, 10), select.select([], [], [file], 0)[2])
+for name in ("meminfo", "loadavg"):
+    try:
+        os.open(f"/proc/{{name}}", os.O_RDWR)
+        print("open for writing")
+    except OSError:
+        pass
+"""
+    said = Launcher(tmp_path / "state", served.mount).run(sys.executable, "-c", program)
+    assert said == "b'some avg10' []\n"
 
 
 def test_a_container_has_a_bounded_number_of_triggers(served: Served) -> None:
