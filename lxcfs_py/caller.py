@@ -32,8 +32,11 @@ from lxcfs_py.host import Host
 
 _TRUST = 1_000_000_000
 """Nanoseconds that a finding is good for."""
+_MOST_NAMESPACES = 1024
+"""Pid namespaces that are remembered, with a descriptor each: with those that others keep, fewer than the 4096 that the
+kernel lets any process have."""
 _MOST = 2048
-"""Pid namespaces, and readers in them, that are remembered."""
+"""Readers, and cgroups of our own pid namespace, that are remembered."""
 _MOST_GROUPS = 256
 """Cgroups of readers that are remembered for one pid namespace."""
 _GENERATIONS = 32
@@ -216,7 +219,7 @@ class Callers:
             os.close(descriptor)
             raise
         self._namespaces[number] = found
-        while len(self._namespaces) > _MOST:
+        while len(self._namespaces) > _MOST_NAMESPACES:
             os.close(self._namespaces.popitem(last=False)[1].descriptor)
         return found
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import resource
 import select
 import shutil
 import signal
@@ -54,6 +55,7 @@ class Config:
 @contextmanager
 def exclusive(host: Host, config: Config) -> Iterator[None]:
     """The run directory and the mount point are ours and clean; Conflict where they are somebody's."""
+    _allow_descriptors()
     missing = _first_missing(config.run_dir)
     rundir.make(config.run_dir)
     lock = state.lock(config.run_dir)
@@ -75,6 +77,13 @@ def exclusive(host: Host, config: Config) -> Iterator[None]:
             with suppress(OSError):
                 os.rmdir(config.mount)
         os.close(lock)
+
+
+def _allow_descriptors() -> None:
+    """As many as we may have: a worker keeps some for each container, and the usual 1024 end where there are many, or
+    where one makes many pid namespaces."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _first_missing(path: str) -> str | None:

@@ -294,6 +294,33 @@ say(total())
         assert process.number() == MINE
 
 
+NAMESPACES = """
+def one(number):
+    if os.fork() == 0:
+        assert libc.unshare(0x20000000) == 0
+        child = os.fork()
+        if child == 0:
+            assert total() == {mine}, number
+            os._exit(0)
+        os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    assert os.wait()[1] == 0
+for number in range({count}):
+    one(number)
+say(total())
+"""
+
+
+def test_a_container_that_makes_many_pid_namespaces_takes_nothing_from_others(tmp_path: Path) -> None:
+    limited = ("prlimit", "--nofile=128:4096", *KERNELS["this kernel"])
+    code = NAMESPACES.format(mine=MINE, count=1200)
+    with serving(tmp_path, command=limited) as served, pod(), python(served.mount, ME, code, *PIDNS) as process:
+        assert process.number() == MINE
+        kept = max(len(os.listdir(f"/proc/{worker}/fd")) for worker in served.workers())
+        assert 128 < kept < 1200, "more than the limit it began with, and not one for each that ever was"
+        with python(served.mount, YOU, "say(total())", *PIDNS) as other:
+            assert other.number() == OTHERS
+
+
 def test_an_init_that_ends_takes_its_container_and_nothing_else(mount: Path) -> None:
     code = """
 for _ in range(4):
