@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from itertools import pairwise
 
 from lxcfs_py.cgroup.model import Snapshot
@@ -46,8 +46,22 @@ def _kept(text: bytes, shown: Collection[int]) -> Iterator[bytes]:
 def _sections(text: bytes) -> Iterator[bytes]:
     *blocks, last = text.split(b"\n\n")
     for block in (*(block + b"\n\n" for block in blocks), last):
-        starts = {0, *(found.start() for found in _NUMBER.finditer(block))}
-        yield from (block[start:end] for start, end in pairwise([*sorted(starts), len(block)]))
+        starts = [found.start() for found in _NUMBER.finditer(block)]
+        end = len(block)
+        if len(starts) > 1:
+            end = _end(block, starts)
+        yield from (block[start:stop] for start, stop in pairwise([*sorted({0, *starts}), end]))
+        if end < len(block):
+            yield block[end:]
+
+
+def _end(block: bytes, starts: Sequence[int]) -> int:
+    """Where the last CPU of a block ends: it has as many lines as the first; arm64 before Linux 3.19 names all CPUs in
+    one block, and then tells of the machine in it."""
+    end = starts[-1]
+    for _ in range(block.count(b"\n", starts[0], starts[1])):
+        end = block.find(b"\n", end) + 1 or len(block)
+    return end
 
 
 def _summary(section: bytes, shown: Collection[int]) -> bytes:
