@@ -44,7 +44,7 @@ class Keeper(Protocol):
         ...
 
     def wake(self) -> None:
-        """Tell the sampler that there is a container that it may not know."""
+        """Tell the sampler that there is a record that it may not know."""
         ...
 
 
@@ -122,14 +122,20 @@ class Snapshots:
         place = container.cgroup.place()
         directory = place[0] if place is not None else ""
         last_pid = snapshot.tasks.last_pid if snapshot.tasks is not None else 0
+        begun = False
 
         def advance(old: bytes | None) -> tuple[bytes, tuple[Mapping[int, CpuClock], int]]:
+            nonlocal begun
+            begun = old is None
             highest, ledger = records.unpack_ledger(old)
             highest = max(highest, last_pid)
             ledger, clocks = cputime.advance(ledger, snapshot)
             return records.pack_ledger(directory, highest, ledger), (clocks, highest)
 
-        return self._keeper.update(records.LEDGER, container.identity, advance)
+        found = self._keeper.update(records.LEDGER, container.identity, advance)
+        if begun:
+            self._keeper.wake()  # it sweeps away those of cgroups that are gone, or they would pile up
+        return found
 
 
 def _aged(

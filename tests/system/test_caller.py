@@ -187,6 +187,51 @@ def test_a_cgroup_made_anew_under_the_same_path_is_another_container(callers: Ca
     assert len(identities) == 2
 
 
+REBORN = """
+import ctypes, os, struct, sys
+libc = ctypes.CDLL(None, use_errno=True)
+libc.setns(os.open(sys.argv[1], os.O_RDONLY), 0)
+wanted = (ctypes.c_int * 2)(77, int(sys.argv[2]))
+size = 80
+arguments = struct.pack("=10Q", 0, 0, 0, 0, 17, 0, 0, 0, ctypes.addressof(wanted), 2)
+pid = libc.syscall(435, arguments, ctypes.c_size_t(size))
+if pid == 0:
+    print("ready", flush=True)
+    sys.stdin.read()
+    os._exit(0)
+if pid < 0:
+    sys.exit(os.strerror(ctypes.get_errno()))
+os.waitpid(pid, 0)
+"""
+
+
+@contextlib.contextmanager
+def reborn(init: int, pid: int, group: str) -> Iterator[None]:
+    """A process in the pid namespace of `init` that has this number in ours, in a group (clone3(2) set_tid)."""
+    command = [sys.executable, "-c", REBORN, f"/proc/{init}/ns/pid", str(pid)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        cgroups.enter(group, pid)
+        yield
+        process.stdin.close()
+
+
+def test_who_has_the_pid_of_a_reader_that_ended_is_looked_at_anew(callers: Callers) -> None:
+    with (
+        cgroups.made(below()),
+        cgroups.made(below("/pause")),
+        cgroups.made(below("/one"), LIMITED),
+        cgroups.made(below("/two"), LIMITED),
+        cgroups.container(below("/pause"), "pass") as init,
+    ):
+        with entrant(init, below("/one")) as pid:
+            assert path_of(callers, pid) == below("/one")
+        with reborn(init, pid, below("/two")):
+            assert path_of(callers, pid) == below("/two")
+
+
 def test_containers_that_come_and_go_leave_no_descriptors(host: Host) -> None:
     callers = Callers(host, hierarchy.find(host))
     before = len(os.listdir("/proc/self/fd"))

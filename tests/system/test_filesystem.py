@@ -179,6 +179,15 @@ def test_a_caller_that_cannot_be_looked_at_reads_the_hosts_text(host: Host, keep
     assert {path for path, _ in keeper.fallbacks} == {"proc/swaps", CPU}
 
 
+def test_whoever_sweeps_is_told_of_each_new_ledger(served: Filesystem, keeper: Memory, one_cpu: int) -> None:
+    for _ in range(3):
+        served.text("proc/stat", one_cpu)
+        served.text("proc/uptime", one_cpu)
+    assert keeper.wakes == 1
+    ((kind, _),) = keeper.kept
+    assert kind == records.LEDGER
+
+
 def test_a_load_average_is_sampled_from_its_first_read_on(served: Filesystem, keeper: Memory, one_cpu: int) -> None:
     served.text("proc/meminfo", one_cpu)
     assert keeper.wakes == 0
