@@ -39,6 +39,11 @@ class InForce:
             self._load()
         return self._policies.of(cgroup.path, self._annotated(cgroup))
 
+    def chosen_by(self, cgroup: Cgroup) -> dict[str, str]:
+        """Who made each choice of that policy, by key; see `policy.Policies`."""
+        self.of(cgroup)
+        return self._policies.chosen_by(cgroup.path, self._annotated(cgroup))
+
     def _load(self) -> None:
         self._seen = self.generation[0]  # before the file: what is announced meanwhile is read next time
         try:

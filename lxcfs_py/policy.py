@@ -78,6 +78,14 @@ class Policies(NamedTuple):
                 chosen |= choices
         return Policy(**{**chosen, **annotated})
 
+    def chosen_by(self, path: str, annotated: Choices) -> dict[str, str]:
+        """Who made each choice that is in force for that container, by key; without those that are built in."""
+        found = dict.fromkeys(self.default, "[default]") | dict.fromkeys(self.flags, "flag")
+        for pattern, choices in self.rules:
+            if fnmatchcase(path, pattern):
+                found |= dict.fromkeys(choices, f'[[container]] "{pattern}"')
+        return found | dict.fromkeys(annotated, "annotation")
+
 
 BUILT_IN = Policies({}, (), {})
 

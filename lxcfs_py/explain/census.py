@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -48,6 +48,8 @@ class Member(NamedTuple):
     """Microseconds, as its uptime tells."""
     tasks: int | None
     """Threads of it and all below it."""
+    chosen_by: Mapping[str, str]
+    """Who made each choice of its policy; without what is built in."""
 
 
 class _Passed(NamedTuple):
@@ -70,13 +72,14 @@ def take(host: Host, run_dir: str) -> list[Member]:
         except KeyError:
             raise OSError(errno.ESRCH, os.strerror(errno.ESRCH)) from None
 
-    callers = Callers(host, hierarchy.find(host), init_of, policies=InForce(host, run_dir, (0,)))
+    policies = InForce(host, run_dir, (0,))
+    callers = Callers(host, hierarchy.find(host), init_of, policies=policies)
     try:
         machine = tree.machine(host)
         found = [
             member
             for identity, pids in _by_container(callers, passed).items()
-            if (member := _look(host, callers, machine, identity, pids, passed)) is not None
+            if (member := _look(host, callers, policies, machine, identity, pids, passed)) is not None
         ]
     finally:
         callers.close()
@@ -119,7 +122,13 @@ def _by_container(callers: Callers, passed: _Passed) -> dict[str, list[int]]:
 
 
 def _look(
-    host: Host, callers: Callers, machine: Machine, identity: str, pids: list[int], passed: _Passed
+    host: Host,
+    callers: Callers,
+    policies: InForce,
+    machine: Machine,
+    identity: str,
+    pids: list[int],
+    passed: _Passed,
 ) -> Member | None:
     for pid in _oldest_first(host, pids, frozenset(passed.inits.values())):
         try:
@@ -138,6 +147,7 @@ def _look(
                 cpus.visible(snapshot),
                 snapshots.age(container, machine),
                 tasks,
+                policies.chosen_by(cgroup),
             )
         except (OSError, Error):
             continue

@@ -13,7 +13,7 @@ import stat
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from lxcfs_py import errors
 from lxcfs_py.errors import Error, NotFound, UsageError
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from lxcfs_py.explain.subject import Subject
     from lxcfs_py.filesystem import Filesystem
     from lxcfs_py.host import Host
+    from lxcfs_py.inforce import InForce
 
 _FILE = "meminfo, /proc/meminfo, /sys/devices/system/cpu/online ..."
 _SHORT = 3
@@ -74,8 +75,17 @@ def _name(path: str) -> str:
     return path.removeprefix("proc/") if path.startswith("proc/") else f"/{path}"
 
 
-def _open(options: argparse.Namespace) -> tuple[Host, Filesystem, Reading, Subject]:
+class _Opened(NamedTuple):
     """This machine, and its files as the one who was asked for sees them."""
+
+    host: Host
+    filesystem: Filesystem
+    keeper: Reading
+    policies: InForce
+    whose: Subject
+
+
+def _open(options: argparse.Namespace) -> _Opened:
     from lxcfs_py.caller import Callers
     from lxcfs_py.cgroup import hierarchy
     from lxcfs_py.explain import subject
@@ -83,16 +93,20 @@ def _open(options: argparse.Namespace) -> tuple[Host, Filesystem, Reading, Subje
     from lxcfs_py.explain.once import Once
     from lxcfs_py.filesystem import Filesystem
     from lxcfs_py.inforce import InForce
+    from lxcfs_py.rundir import control
 
     host = Once()
     hierarchies = hierarchy.find(host)
-    callers = Callers(host, hierarchies, policies=InForce(host, options.run_dir, (0,)))
+    policies = InForce(host, options.run_dir, (0,))
+    callers = Callers(host, hierarchies, policies=policies)
     if options.pid is not None:
         whose = subject.of_process(host, callers, hierarchies, options.pid)
     else:
         whose = subject.of_cgroup(host, callers, hierarchies, options.cgroup)
+    if whose.container is not None and control.shows_hosts_text(options.run_dir):
+        whose = whose._replace(container=None, why="the daemon shows it to everybody, until it gets SIGUSR2 again")
     keeper = Reading(options.run_dir)
-    return host, Filesystem(host, subject.Only(whose.container), keeper), keeper, whose
+    return _Opened(host, Filesystem(host, subject.Only(whose.container), keeper), keeper, policies, whose)
 
 
 def _path(name: str) -> str:
@@ -104,7 +118,7 @@ def _path(name: str) -> str:
 def _show(options: argparse.Namespace) -> None:
     if options.all is (options.file is not None):
         raise UsageError("show needs either FILE or --all", "see lxcfs-py show --help")
-    _, filesystem, keeper, whose = _open(options)
+    _, filesystem, keeper, _, whose = _open(options)
     text = _every(filesystem) if options.all else _one(filesystem, options.file)
     if keeper.failures and not options.all:
         _tell(keeper.failures, "a mount serves the host's text in its place")
@@ -181,20 +195,22 @@ def _explanation(options: argparse.Namespace) -> Explanation:
     from lxcfs_py.explain.model import Explanation
     from lxcfs_py.views.table import VIEWS
 
-    host, filesystem, keeper, whose = _open(options)
+    host, filesystem, keeper, policies, whose = _open(options)
     path = _path(options.file)
     subject = f"pid {whose.pid}" if options.pid is not None else f"cgroup {options.cgroup}"
     view = next((view for view in VIEWS if view.path == path), None)
     try:
         if view is not None and whose.container is not None:
-            return Explainer(host, keeper, whose.container).explain(view, subject, options.lines)
+            chosen_by = policies.chosen_by(whose.container.cgroup)
+            return Explainer(host, keeper, whose.container, chosen_by).explain(view, subject, options.lines)
         text = filesystem.text(path, 0)
     except (FileNotFoundError, NotADirectoryError):
         raise _unknown(filesystem, options.file) from None
     if whose.container is None:
-        return Explanation(f"/{path}", subject, None, None, {}, "host", whose.why, text)
+        return Explanation(f"/{path}", subject, None, None, {}, {}, "host", whose.why, text)
     why = "a file of the host's sysfs, which is passed through without the CPUs and devices that the container has not"
-    return Explanation(f"/{path}", subject, whose.container.cgroup.path, whose.container.level, {}, "passed", why, text)
+    container = whose.container
+    return Explanation(f"/{path}", subject, container.cgroup.path, container.level, {}, {}, "passed", why, text)
 
 
 def _containers(options: argparse.Namespace) -> None:

@@ -1,7 +1,7 @@
 """An Explanation as JSON, for programs.
 
     {"file": "/proc/meminfo", "subject": "pid 4242", "cgroup": "/a/b", "level": 1, "policy": {"cpus": "quota", ...},
-     "source": "container", "why": "",
+     "chosen_by": {"cpus": "[[container]] \"/a/*\""}, "source": "container", "why": "",
      "lines": [{"label": "MemTotal", "name": "MemTotal", "value": "65536", "unit": "kB", "columns": 1,
                 "formula": "min(memory.limit, host.MemTotal * 1024) // 1024", "why": "", "holds": true}, ...],
      "inputs": {"memory.limit": {"value": 67108864, "unit": "bytes", "how": "the least of the cgroup and its ancestors",
@@ -13,7 +13,7 @@
 `source` is "container": the text is the container's own; "host": it is the host's, byte for byte, for the reason
 `why`, and `inputs` are what that was decided by; "failed": the host's, because something failed; "passed": a file of
 the host's sysfs. `cgroup` and `level` are null where there is no container; there and where nothing is chosen `policy`
-is empty.
+is empty. `chosen_by` is as in `listing`.
 
 `value` of a line is a string, as it is printed; `columns` is how many numbers of the file are that one. What a
 `formula` may say is told in `formula`; its names are the `name` of a line or a key of `inputs`. `holds` is whether it
@@ -40,6 +40,7 @@ def of(explanation: Explanation) -> dict[str, Any]:
         "cgroup": explanation.cgroup,
         "level": explanation.level,
         "policy": explanation.policy,
+        "chosen_by": explanation.chosen_by,
         "source": explanation.source,
         "why": explanation.why,
         "lines": [_line(line, holds=line.label not in explanation.disagree) for line in explanation.lines],

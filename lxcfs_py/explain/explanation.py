@@ -7,7 +7,7 @@ Snapshot. Each formula is evaluated and held against what was printed.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 
 from lxcfs_py import errors
@@ -71,10 +71,11 @@ class Names:
 class Explainer:
     """Of the files of one container."""
 
-    def __init__(self, host: Host, keeper: Keeper, container: Container) -> None:
+    def __init__(self, host: Host, keeper: Keeper, container: Container, chosen_by: Mapping[str, str]) -> None:
         self._host = host
         self._keeper = keeper
         self._container = container
+        self._chosen_by = chosen_by
         self._snapshots = Snapshots(host, keeper)
 
     def explain(self, view: View, subject: str, labels: Sequence[str]) -> Explanation:
@@ -107,15 +108,9 @@ class Explainer:
 
     def _about(self, view: View, subject: str, source: Source, why: str, text: bytes) -> Explanation:
         container = self._container
+        policy, cgroup = asdict(container.policy), container.cgroup.path
         return Explanation(
-            f"/{view.path}",
-            subject,
-            container.cgroup.path,
-            container.level,
-            asdict(container.policy),
-            source,
-            why,
-            text,
+            f"/{view.path}", subject, cgroup, container.level, policy, self._chosen_by, source, why, text
         )
 
     def _inputs(self, snapshot: Snapshot, explained: Explained, names: Names, needed: Iterable[str]) -> Iterator[Input]:

@@ -6,11 +6,13 @@ JSON: a list of objects, by cgroup path. Sizes in bytes, times in microseconds; 
      "cpus": {"shown": [0, 1], "count": 2, "set": [0, 1, 2, 3], "quota": 150000, "period": 100000, "used": 77},
      "memory": {"limit": 67108864, "usage": 1234}, "swap": {"limit": null, "usage": 0},
      "uptime": 1000000, "tasks": 1,
-     "policy": {"cpus": "quota", "swap": true, "zswap": true, "loadavg": true, "uptime": "container"}}
+     "policy": {"cpus": "quota", "swap": true, "zswap": true, "loadavg": true, "uptime": "container"},
+     "chosen_by": {"cpus": "[[container]] \"/a/*\""}}
 
 `level` is how many pid namespaces lie between ours and the container's: 0 is a limited cgroup in ours, 2 a container in
 a container. `users` is null where it has no user namespace; `root` is our number of its root, null if that is nobody
-here. `memory` and `swap` are null where no controller accounts them apart.
+here. `memory` and `swap` are null where no controller accounts them apart. `chosen_by` says who made each choice of the
+policy that is not built in: "annotation", "[[container]] PATTERN", "flag" or "[default]".
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from dataclasses import asdict
 from typing import Any
 
 from lxcfs_py.cgroup import parse
-from lxcfs_py.cgroup.model import Memory, Policy, Swap
+from lxcfs_py.cgroup.model import Memory, Swap
 from lxcfs_py.explain import words
 from lxcfs_py.explain.census import Member, Users
 
@@ -57,6 +59,7 @@ def _object(member: Member) -> dict[str, Any]:
         "uptime": member.age,
         "tasks": member.tasks,
         "policy": asdict(container.policy),
+        "chosen_by": member.chosen_by,
     }
 
 
@@ -65,7 +68,7 @@ def _amounts(part: Memory | Swap | None) -> dict[str, int | None] | None:
 
 
 def lines(members: Sequence[Member], width: int) -> list[str]:
-    """The table for people; the cgroup and an unusual policy are a second line where a row would not fit the width."""
+    """The table for people; where a row would not fit the width, cgroup and policy are on a second line."""
     if not members:
         return []
     rows = words.table([HEAD, *map(_row, members)], _RIGHT)
@@ -106,12 +109,9 @@ def _share(part: Memory | Swap | None) -> str:
 
 def _end(member: Member) -> str:
     path = words.escaped(member.container.cgroup.path)
-    unusual = [
-        f"{name}={value if isinstance(value, str) else str(value).lower()}"
+    chosen = [
+        f"{name}={str(value).lower()} by {words.escaped(member.chosen_by[name])}"
         for name, value in asdict(member.container.policy).items()
-        if value != getattr(_DEFAULT, name)
+        if name in member.chosen_by
     ]
-    return f"{path} ({', '.join(unusual)})" if unusual else path
-
-
-_DEFAULT = Policy()
+    return f"{path} ({', '.join(chosen)})" if chosen else path

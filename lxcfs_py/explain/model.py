@@ -99,6 +99,8 @@ class Explanation:
     level: int | None
     policy: Mapping[str, str | bool]
     """Empty where there is no container."""
+    chosen_by: Mapping[str, str]
+    """Who made each choice of it that is not built in."""
     source: Source
     why: str
     text: bytes

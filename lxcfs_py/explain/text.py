@@ -50,7 +50,11 @@ def _head(explanation: Explanation, width: int) -> list[str]:
     if explanation.cgroup is not None:
         head.append(f"container {words.escaped(explanation.cgroup)}, level {explanation.level}")
     if explanation.policy:
-        chosen = (f"{key}={str(value).lower()}" for key, value in explanation.policy.items())
+        chosen = (
+            f"{key}={str(value).lower()}"
+            + (f" by {words.escaped(explanation.chosen_by[key])}" if key in explanation.chosen_by else "")
+            for key, value in explanation.policy.items()
+        )
         head += _wrapped(f"policy {', '.join(chosen)}", width, "", "  ")
     return head
 

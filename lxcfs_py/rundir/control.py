@@ -9,6 +9,15 @@ from lxcfs_py.rundir.mapped import map_words
 _WORDS = 8
 
 
+def shows_hosts_text(path: str) -> bool:
+    """Whether the daemon of a run directory shows everybody the host's text; False where none serves."""
+    try:
+        with open(f"{path}/control", "rb") as file:
+            return any(file.read(8))
+    except FileNotFoundError:
+        return False
+
+
 class Control:
     """The words of the run directory at `path`."""
 

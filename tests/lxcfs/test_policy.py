@@ -243,3 +243,11 @@ def test_annotations_spell_choices(chosen: Choices) -> None:
     with contextlib.suppress(Error):
         policy.annotated({name: f"{value} " for name, value in spelled.items()})
         assert not spelled
+
+
+def test_who_made_each_choice_is_told_as_it_was_chosen() -> None:
+    text = b'[default]\nswap = false\nzswap = false\ncpus = "host"\n[[container]]\ncgroup = "/a*"\nzswap = true\n'
+    known = policy.parse("config.toml", text)._replace(flags={"cpus": "cpuset", "uptime": "host"})
+    expected = {"swap": "[default]", "zswap": '[[container]] "/a*"', "cpus": "annotation", "uptime": "flag"}
+    assert known.chosen_by("/ab", {"cpus": "quota"}) == expected
+    assert known.chosen_by("/b", {}) == {**expected, "zswap": "[default]", "cpus": "flag"}

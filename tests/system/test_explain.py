@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from lxcfs_py.rundir import control
 from tests import cgroups
 from tests.cgroups import Limits
 from tests.system.serving import REAL, serving
@@ -79,7 +82,7 @@ def test_every_file_of_a_container_is_explained(name: str) -> None:
 
 def test_what_the_daemon_has_shown_is_what_is_explained(tmp_path: Path) -> None:
     """Its ledger and load averages are read, and left as they were."""
-    busy = "import os\nwhile sum(os.times()[:2]) < 0.3: sum(range(100_000))"
+    busy = "import os\nend = sum(os.times()[:2]) + 0.3\nwhile sum(os.times()[:2]) < end: sum(range(100_000))"
     with (
         serving(tmp_path, command=REAL) as served,
         cgroups.made(GROUP, Limits(quota=100_000)),
@@ -124,3 +127,27 @@ def test_a_line_that_is_not_there_is_named_with_the_nearest() -> None:
             "lxcfs-py: /proc/meminfo: no line MemTotl",
             "hint: did you mean MemTotal?",
         ]
+
+
+def test_who_chose_a_policy_is_told_and_when_all_are_shown_the_hosts_text(tmp_path: Path) -> None:
+    with (
+        serving(tmp_path, "--cpus", "cpuset", command=REAL) as served,
+        cgroups.made(GROUP, Limits(memory=64 << 20, quota=50_000)),
+        cgroups.container(GROUP, "pass") as pid,
+    ):
+        words = ("--run-dir", str(served.run_dir), "--pid", str(pid))
+        found = explain(*words, "cpuinfo")
+        assert (found["source"], found["policy"]["cpus"], found["chosen_by"]) == ("host", "cpuset", {"cpus": "flag"})
+        assert "the policy counts no quota" in found["why"]
+        listed = subprocess.run(
+            [*REAL[:-1], "containers", "--json", "--run-dir", str(served.run_dir)], capture_output=True, check=True
+        )
+        mine = next(each for each in json.loads(listed.stdout) if each["cgroup"] == GROUP)
+        assert (mine["policy"]["cpus"], mine["chosen_by"]) == ("cpuset", {"cpus": "flag"})
+
+        served.process.send_signal(signal.SIGUSR2)
+        while not control.shows_hosts_text(str(served.run_dir)):
+            os.sched_yield()
+        told = explain(*words, "meminfo")
+        assert (told["source"], told["cgroup"]) == ("host", None)
+        assert "SIGUSR2" in told["why"]

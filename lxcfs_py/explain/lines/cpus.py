@@ -100,7 +100,7 @@ def _counts(text: str, facts: dict[str, Fact]) -> Iterator[Line]:
 
 def _sections(text: str) -> Iterator[tuple[int, str]]:
     starts = [*_SECTION.finditer(text)]
-    ends = [found.start() for found in starts[1:]] + [len(text)]
+    ends = [*(found.start() for found in starts), len(text)][1:]
     for found, end in zip(starts, ends, strict=True):
         yield int(found[1]), text[found.start() : end]
 

@@ -31,7 +31,7 @@ NANOSECONDS = ("cpuacct.usage", "cpuacct.usage_all")
 def explainer(scenario: Scenario) -> Iterator[Explainer]:
     host = Once(str(scenario.root))
     cgroup = tree.of(host, hierarchy.find(host), scenario.pid)
-    yield Explainer(host, Keeper("/nonexistent"), Container(cgroup, cgroup.key, 1, 1, 0))
+    yield Explainer(host, Keeper("/nonexistent"), Container(cgroup, cgroup.key, 1, 1, 0), {"cpus": "flag"})
     host.close()
 
 
@@ -155,7 +155,7 @@ def test_what_fails_is_told(tmp_path: Path) -> None:
         broken.write_text("nonsense\n")
     host = Once(str(tmp_path / "host"))
     cgroup = tree.of(host, hierarchy.find(host), scenario.pid)
-    found = Explainer(host, Keeper("/nonexistent"), Container(cgroup, "x", 1, 1, 0)).explain(
+    found = Explainer(host, Keeper("/nonexistent"), Container(cgroup, "x", 1, 1, 0), {}).explain(
         BY_PATH["proc/meminfo"], "pid 1", ()
     )
     host.close()
@@ -181,7 +181,18 @@ def test_programs_get_the_documented_object(scenario: Scenario, view: View) -> N
         if not host.exists(view.path):
             return
     found = json.loads(json.dumps(document.of(explain(scenario, view.path))))
-    assert set(found) == {"file", "subject", "cgroup", "level", "policy", "source", "why", "lines", "inputs"}
+    assert set(found) == {
+        "file",
+        "subject",
+        "cgroup",
+        "level",
+        "policy",
+        "chosen_by",
+        "source",
+        "why",
+        "lines",
+        "inputs",
+    }
     for line in found["lines"]:
         assert set(line) == {"label", "name", "value", "unit", "columns", "formula", "why", "holds"}
         assert line["holds"] is True

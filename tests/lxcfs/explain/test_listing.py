@@ -23,7 +23,7 @@ def member(path: str = "/lxc/web", **fields: object) -> Member:
         pids=Pids(12, None),
     )
     place = Container(Cgroup(Hierarchies(()), {"memory": path}), "x", 0, 1, 0)
-    known = Member(place, 4242, "nginx", None, snapshot, (0, 1), 3661 * SECOND, 12)
+    known = Member(place, 4242, "nginx", None, snapshot, (0, 1), 3661 * SECOND, 12, {})
     return known._replace(**fields)
 
 
@@ -56,11 +56,13 @@ def test_names_of_any_characters_stay_on_their_line() -> None:
     assert r"a) b\n(cxxxxxx…" in found[1]
 
 
-def test_an_unusual_policy_and_user_namespaces_are_told() -> None:
-    policy = Policy(cpus="cpuset", swap=False)
-    place = member().container._replace(policy=policy)
-    text = listing.lines([member(container=place, users=Users(100_000)), member(users=Users(None))], 200)
-    assert text[1].endswith("uid 100000  /lxc/web (cpus=cpuset, swap=false)")
+def test_who_chose_of_its_policy_and_user_namespaces_are_told() -> None:
+    place = member().container._replace(policy=Policy(cpus="cpuset", swap=False))
+    chosen = {"cpus": '[[container]] "/lxc/*"', "swap": "flag"}
+    text = listing.lines(
+        [member(container=place, users=Users(100_000), chosen_by=chosen), member(users=Users(None))], 200
+    )
+    assert text[1].endswith('uid 100000  /lxc/web (cpus=cpuset by [[container]] "/lxc/*", swap=false by flag)')
     assert " nobody " in text[2]
 
 
@@ -79,6 +81,7 @@ def test_programs_get_numbers() -> None:
         "uptime": 3661 * SECOND,
         "tasks": 12,
         "policy": {"cpus": "quota", "swap": True, "zswap": True, "loadavg": True, "uptime": "container"},
+        "chosen_by": {},
     }
     assert second["cpus"] == {"shown": [0, 1], "count": 2, "set": None, "quota": None, "period": None, "used": None}
     assert (second["memory"], second["swap"], second["tasks"], second["users"]) == (None, None, None, None)
