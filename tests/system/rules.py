@@ -73,11 +73,12 @@ def breaches(top: str, path: str) -> Iterator[Breach]:
     if kind == stat.S_IFREG and status.st_mode & 0o333 and not below.startswith("/proc/pressure/"):
         yield below, "mode", oct(status.st_mode)
     tries = dict(ON_ANY)
-    if path == top or kind == stat.S_IFLNK:
-        tries.clear()  # the mount point's own, and what would follow the link into the machine's sysfs
+    mounted = kind == stat.S_IFDIR and os.path.ismount(path)
+    if mounted or kind == stat.S_IFLNK:
+        tries.clear()  # a mount point is busy, and a link may lead into the machine's sysfs
     if kind == stat.S_IFREG and not status.st_mode & 0o222:
         tries.update(ON_FILES)
-    if kind == stat.S_IFDIR and path != top:
+    if kind == stat.S_IFDIR and not mounted:
         tries.update(ON_FOLDERS)
     for name, change in tries.items():
         got = outcome(change, path)
