@@ -26,6 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; what it returns is the process's exit status."""
     words = sys.argv[1:] if arguments is None else list(arguments)
     try:
+        if words and words[0].startswith("/"):
+            raise UsageError(f"{words[0]}: not a command", f"lxcfs-py serve {words[0]} mounts there")
         options = make_parser().parse_args(words)
         logging.basicConfig(
             stream=sys.stderr,
