@@ -10,6 +10,7 @@ import os
 import select
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -21,6 +22,7 @@ from pathlib import Path
 from lxcfs_py import linux
 from lxcfs_py.errors import NotFound, Unsupported
 from tests import cgroups
+from tests.system import serving
 
 START_SECONDS = 20
 STOP_SECONDS = 20
@@ -95,12 +97,24 @@ def daemon(name: str, group: str, command: Command | None = None, parent: Path |
             cgroups.enter(group, os.getpid())
             linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGTERM)
 
-        with log.open("wb") as output, open("/proc/self/mountinfo", "rb") as table:
+        with (
+            log.open("wb") as output,
+            open("/proc/self/mountinfo", "rb") as table,
+            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening,
+        ):
+            listening.bind(f"{folder}/notify")
             process = subprocess.Popen(
-                command(mount, run), stdin=subprocess.DEVNULL, stdout=output, stderr=output, preexec_fn=enter
+                command(mount, run),
+                env={**os.environ, "NOTIFY_SOCKET": f"{folder}/notify"},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                preexec_fn=enter,
             )
             try:
                 _await_mount(table.fileno(), mount, process, log)
+                if command in (ours, fusepy):  # these make more mounts than one, and say when all are there
+                    serving.await_ready(listening, process, log)
                 yield Daemon(name, process, mount, group, log)
             finally:
                 _stop(process, mount, group)

@@ -10,6 +10,7 @@ import os
 import pty
 import re
 import select
+import shutil
 import subprocess
 import sys
 import urllib.request
@@ -83,6 +84,13 @@ def test_programs_count_one_processor(box: Launcher, command: str) -> None:
         ("vmstat", r"(?m)^ *\d+ +\d+ +0 +\d{5,6} +0 "),
         ("vmstat -s", r"262144 K total memory"),
         ("uptime", r" up 0 min, "),
+        ("busybox uptime", r" up 0 min, "),
+        ("busybox top -bn1", r"(?s)\AMem: \d{2,5}K used, 2\d{5}K free, .*\nLoad average: 0\.00 0\.00 0\.00 "),
+        ("lscpu", r"(?m)^CPU\(s\): +1\nOn-line CPU\(s\) list: +\d\n"),
+        ("mpstat -P ALL", r"(?s)\(1 CPU\)\n.* all [^\n]*\n\S+ +\d [^\n]*\n\Z"),
+        ("iostat -c", r"\(1 CPU\)\n\navg-cpu: "),
+        ("pidstat -u", r"\(1 CPU\)\n"),
+        ("sar -u 1 1", r"(?s)\(1 CPU\)\n.*Average: +all "),
         ("ps -eo pid,etimes,comm", r"(?m)^ +1 +\d+ ps$"),
         ("cat /proc/swaps", r"^Filename\s+Type\s+Size\s+Used\s+Priority\n"),
     ],
@@ -91,6 +99,15 @@ def test_a_tool_runs_clean_and_sees_the_container(box: Launcher, command: str, p
     if command.startswith(("top", "vmstat")) and subprocess.run("vmstat", capture_output=True).returncode:
         pytest.skip("vmstat does not run on this kernel")  # User Mode Linux: procps finds no CPU in it
     assert re.search(pattern, box.run("sh", "-c", f"exec {command}"))
+
+
+NODE = "`${os.cpus().length} ${os.totalmem()} ${os.freemem() <= os.totalmem()} ${os.uptime() < 60}`"
+
+
+def test_node_sizes_itself_by_the_container(box: Launcher) -> None:
+    if shutil.which("node") is None:
+        pytest.skip("no node")
+    assert box.run("node", "-p", NODE) == f"1 {256 * MIB} true true\n"
 
 
 PSUTIL = """
