@@ -200,17 +200,15 @@ def _explanation(options: argparse.Namespace) -> Explanation:
     subject = f"pid {whose.pid}" if options.pid is not None else f"cgroup {options.cgroup}"
     view = next((view for view in VIEWS if view.path == path), None)
     try:
-        if view is not None and whose.container is not None:
-            chosen_by = policies.chosen_by(whose.container.cgroup)
-            return Explainer(host, keeper, whose.container, chosen_by).explain(view, subject, options.lines)
         text = filesystem.text(path, 0)
     except (FileNotFoundError, NotADirectoryError):
         raise _unknown(filesystem, options.file) from None
     if whose.container is None:
         return Explanation(f"/{path}", subject, None, None, {}, {}, "host", whose.why, text)
-    why = "a file of the host's sysfs, which is passed through without the CPUs and devices that the container has not"
-    container = whose.container
-    return Explanation(f"/{path}", subject, container.cgroup.path, container.level, {}, {}, "passed", why, text)
+    explainer = Explainer(host, keeper, whose.container, policies.chosen_by(whose.container.cgroup))
+    if view is not None:
+        return explainer.explain(view, subject, options.lines)
+    return explainer.explain_passed(path, subject, text, options.lines)
 
 
 def _containers(options: argparse.Namespace) -> None:

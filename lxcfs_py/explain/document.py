@@ -12,8 +12,8 @@
 
 `source` is "container": the text is the container's own; "host": it is the host's, byte for byte, for the reason
 `why`, and `inputs` are what that was decided by; "failed": the host's, because something failed; "passed": a file of
-the host's sysfs. `cgroup` and `level` are null where there is no container; there and where nothing is chosen `policy`
-is empty. `chosen_by` is as in `listing`.
+the host's sysfs, without what the container has not. `cgroup` and `level` are null and `policy` is empty where there is
+no container. `chosen_by` is as in `listing`.
 
 `value` of a line is a string, as it is printed; `columns` is how many numbers of the file are that one. What a
 `formula` may say is told in `formula`; its names are the `name` of a line or a key of `inputs`. `holds` is whether it

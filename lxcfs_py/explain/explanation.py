@@ -17,12 +17,14 @@ from lxcfs_py.errors import NotFound
 from lxcfs_py.explain import elsewhere, formula, sources, values
 from lxcfs_py.explain.formula import Value
 from lxcfs_py.explain.keeper import Reading as Keeper
+from lxcfs_py.explain.lines import sysfs
 from lxcfs_py.explain.lines.table import EXPLAINED
 from lxcfs_py.explain.model import Explained, Explanation, Fact, Input, Line, Source
 from lxcfs_py.explain.sources import Found
 from lxcfs_py.host import Host
 from lxcfs_py.snapshots import Snapshots
 from lxcfs_py.views import swaps
+from lxcfs_py.views.sysfs import SUBTREES
 from lxcfs_py.views.table import View
 
 _STAT = "memory.stat."
@@ -86,13 +88,29 @@ class Explainer:
             text = view.render(snapshot, host_text)
         except Exception as error:  # a mount serves the host's text then, whatever it is
             why = f"it could not be found out what the container has: {errors.describe(error)[0]}"
-            return self._about(view, subject, "failed", why, host_text)
+            return self._about(view.path, subject, "failed", why, host_text)
         explained = EXPLAINED[view.path](snapshot, host_text, text)
+        return self._told(self._about(view.path, subject, "container", "", text), snapshot, explained, labels)
+
+    def explain_passed(self, path: str, subject: str, text: bytes, labels: Sequence[str]) -> Explanation:
+        """A file below a subtree of sysfs whose text for this container is known."""
+        subtree = next(each for each in SUBTREES if path.startswith(f"{each.root}/"))
+        below = path[len(subtree.root) + 1 :]
+        snapshot = self._snapshots.of(subtree, self._container)
+        try:
+            device = self._host.read(f"{path.rpartition('/')[0]}/dev").decode("ascii", "replace").strip()
+        except OSError:
+            device = ""
+        asked = sysfs.Asked(f"/{path}", self._host.read(path), text, device)
+        explained = sysfs.explain(subtree, below, snapshot, asked)
+        return self._told(self._about(path, subject, "passed", "", text), snapshot, explained, labels)
+
+    def _told(self, about: Explanation, snapshot: Snapshot, explained: Explained, labels: Sequence[str]) -> Explanation:
         names = Names(snapshot, explained)
         if explained.host:
             inputs = tuple(self._inputs(snapshot, explained, names, explained.decided))
-            return replace(self._about(view, subject, "host", explained.host, text), inputs=inputs)
-        chosen = tuple(_chosen(view, explained.lines, labels))
+            return replace(about, source="host", why=explained.host, inputs=inputs)
+        chosen = tuple(_chosen(about.file, explained.lines, labels))
         shown = frozenset(line.name for line in chosen)
         roots = [
             *(name for line in chosen for name in formula.names(line.formula)),
@@ -100,18 +118,17 @@ class Explainer:
         ]
         needed = (name for name in names.all_of(roots) if name not in shown)
         return replace(
-            self._about(view, subject, "container", explained.rest, text),
+            about,
+            why=explained.rest,
             lines=chosen,
             inputs=tuple(self._inputs(snapshot, explained, names, needed)),
             disagree=frozenset(line.label for line in chosen if not names.holds(line)),
         )
 
-    def _about(self, view: View, subject: str, source: Source, why: str, text: bytes) -> Explanation:
+    def _about(self, path: str, subject: str, source: Source, why: str, text: bytes) -> Explanation:
         container = self._container
         policy, cgroup = asdict(container.policy), container.cgroup.path
-        return Explanation(
-            f"/{view.path}", subject, cgroup, container.level, policy, self._chosen_by, source, why, text
-        )
+        return Explanation(f"/{path}", subject, cgroup, container.level, policy, self._chosen_by, source, why, text)
 
     def _inputs(self, snapshot: Snapshot, explained: Explained, names: Names, needed: Iterable[str]) -> Iterator[Input]:
         for name in needed:
@@ -137,7 +154,7 @@ class Explainer:
         return found
 
 
-def _chosen(view: View, lines: Sequence[Line], labels: Sequence[str]) -> Iterator[Line]:
+def _chosen(file: str, lines: Sequence[Line], labels: Sequence[str]) -> Iterator[Line]:
     """Lines in the file's order. A label is a line's, or its beginning up to a blank: `cpu0` for all its columns."""
     if not labels:
         yield from lines
@@ -147,7 +164,7 @@ def _chosen(view: View, lines: Sequence[Line], labels: Sequence[str]) -> Iterato
         if not any(_is_called(line, word) for line in lines):
             near = difflib.get_close_matches(label, [line.label for line in lines], 3)
             hint = f"did you mean {' or '.join(near)}?" if near else "without a line all are explained"
-            raise NotFound(f"/{view.path}: no line {label}", hint)
+            raise NotFound(f"{file}: no line {label}", hint)
     yield from (line for line in lines if any(_is_called(line, word) for word in wanted))
 
 

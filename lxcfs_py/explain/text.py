@@ -25,7 +25,7 @@ _OPENING = {
     "container": "",
     "host": "This is the host's text, byte for byte: ",
     "failed": "This is the host's text: ",
-    "passed": "",
+    "passed": "A file of the host's sysfs: ",
 }
 
 

@@ -151,3 +151,12 @@ def test_who_chose_a_policy_is_told_and_when_all_are_shown_the_hosts_text(tmp_pa
         told = explain(*words, "meminfo")
         assert (told["source"], told["cgroup"]) == ("host", None)
         assert "SIGUSR2" in told["why"]
+
+
+def test_a_file_of_sysfs_is_explained_too() -> None:
+    with cgroups.made(GROUP, Limits(quota=50_000)), cgroups.container(GROUP, "pass") as pid:
+        found = explain("--pid", str(pid), "/sys/devices/system/cpu/possible")
+        assert (found["source"], found["lines"]) == ("passed", [])
+        assert "hardware" in found["why"]
+        done = run("--pid", str(pid), "/sys/devices/system/cpu/cpu0/nosuch")
+        assert done.stderr.startswith("lxcfs-py: /sys/devices/system/cpu/cpu0/nosuch: no such virtual file")

@@ -36,7 +36,7 @@ _DISK: Sequence[tuple[str, str, Unit]] = (
 
 def explain_diskstats(snapshot: Snapshot, _host_text: bytes, text: bytes) -> Explained:
     """Every column of each device."""
-    lines = [line for row in text.decode("ascii", "replace").splitlines() for line in _device(row.split())]
+    lines = [line for row in text.decode("ascii", "replace").splitlines() for line in device_lines(row.split())]
     return Explained(lines, rest=_which(snapshot, bool(lines)))
 
 
@@ -68,12 +68,13 @@ def explain_slabinfo(snapshot: Snapshot, _host_text: bytes, text: bytes) -> Expl
     return Explained(rest="the header alone: this kernel counts no caches by cgroup, and the host's are everybody's")
 
 
-def _device(row: Sequence[str]) -> Iterator[Line]:
+def device_lines(row: Sequence[str]) -> Iterator[Line]:
+    """The columns of a device; `row` begins with its two numbers and its name, "" in a file that is of one device."""
     major, minor, name, *columns = row
     for at, value in enumerate(columns):
         label, field, unit = _DISK[at] if at < len(_DISK) else (f"column {at + 1}", "", "")
         formula = f"io.{values.device(f'{major}:{minor}')}.{field}" if field else "0"
-        yield Line(f"{name} {label}", value, unit, formula, "" if field else _NOT_COUNTED)
+        yield Line(f"{name} {label}".strip(), value, unit, formula, "" if field else _NOT_COUNTED)
 
 
 def explain_vmstat(snapshot: Snapshot, _host_text: bytes, text: bytes) -> Explained:
