@@ -19,6 +19,8 @@ class Option(NamedTuple):
     """What the help calls the value, as SIZE; "" for a switch."""
     help: str
     choices: tuple[str, ...] = ()
+    repeats: bool = False
+    """Each occurrence counts, not the last alone."""
 
     @property
     def key(self) -> str:
@@ -41,6 +43,8 @@ class Parsed(NamedTuple):
     values: Mapping[str, str]
     """By the option's last name; "" for a switch that is there."""
     words: tuple[str, ...]
+    repeated: tuple[tuple[str, str], ...] = ()
+    """(last name, value) of each occurrence of options that may be repeated, in their order."""
 
     def has(self, name: str) -> bool:
         return name in self.values
@@ -48,12 +52,17 @@ class Parsed(NamedTuple):
     def get(self, name: str, default: str = "") -> str:
         return self.values.get(name, default)
 
+    def all(self, name: str) -> tuple[str, ...]:
+        """The values of an option that may be repeated."""
+        return tuple(value for found, value in self.repeated if found == name)
+
 
 def parse(options: Sequence[Option], argv: Sequence[str], *, first_word_ends: bool, who: str = "") -> Parsed:
     """Split `argv`; UsageError, its message beginning with `who` (as "launch: "), for what no option has."""
     known = {name: option for option in options for name in option.names}
     values: dict[str, str] = {}
     words: list[str] = []
+    repeated: list[tuple[str, str]] = []
     rest = list(argv)
     while rest:
         word = rest.pop(0)
@@ -76,7 +85,9 @@ def parse(options: Sequence[Option], argv: Sequence[str], *, first_word_ends: bo
         if option.choices and value not in option.choices:
             raise UsageError(f'{who}{word}: "{value}" is none of {", ".join(option.choices)}')
         values[option.key] = value or ""
-    return Parsed(values, tuple(words))
+        if option.repeats:
+            repeated.append((option.key, value or ""))
+    return Parsed(values, tuple(words), tuple(repeated))
 
 
 def _split(word: str, known: Mapping[str, Option], who: str) -> tuple[Option, str | None, str]:

@@ -23,7 +23,7 @@ GLOBAL = (
     Option(("--root",), "DIR", "where containers are recorded (default /run/pyrun)"),
     Option(("--lxcfs",), "", "show the container its own resources in /proc and /sys, by lxcfs-py"),
     Option(("--lxcfs-mount",), "DIR", "where lxcfs-py serves (default /var/lib/lxcfs-py)"),
-    Option(("--lxcfs-run-dir",), "DIR", "run directory of a daemon that has to be started (default /run/lxcfs-py)"),
+    Option(("--lxcfs-run-dir",), "DIR", "lxcfs-py's run directory (default /run/lxcfs-py)"),
     Option(("--log",), "FILE", "append errors and warnings to FILE too"),
     Option(("--log-format",), "FORMAT", "text or json", ("text", "json")),
     Option(("--debug",), "", "print the traceback of an error"),
@@ -49,6 +49,7 @@ COMMANDS = (
             Option(("--cpuset",), "LIST", "which CPUs, as 0-2,5"),
             Option(("--pids",), "N", "limit of processes and threads"),
             Option(("--rootfs",), "DIR", "the root (default: the host's, under a layer that is thrown away)"),
+            Option(("--annotation",), "NAME=VALUE", "as config.json has them, as org.lxcfs.cpus=cpuset", repeats=True),
             Option(("--name",), "ID", "name of the container (default: random)"),
             Option(("-t", "--tty"), "", "give it a terminal"),
             _DRY_RUN,
@@ -63,6 +64,7 @@ cannot be executed, 125 where pyrun failed.
 Examples:
   pyrun --lxcfs launch -m 256m --cpus 1 -- free -m
   pyrun --lxcfs launch -m 1g -t -- bash
+  pyrun --lxcfs launch --cpus 1 --annotation org.lxcfs.cpus=cpuset -- nproc
   pyrun launch --rootfs /srv/alpine --pids 100 -- /bin/sh -c 'echo $$'
 """,
     ),

@@ -14,6 +14,7 @@ from pyrun.store import Store, check_id
 if TYPE_CHECKING:
     from pyrun.container import Request
     from pyrun.planning import Lxcfs
+    from pyrun.spec import Spec
 
 STATE_ROOT = "/run/pyrun"
 
@@ -184,7 +185,7 @@ def _request(call: Call, container_id: str, text: bytes, bundle: str) -> Request
         versions=facts.versions(host),
         scratch=os.path.join(_store(call).root, container_id, "scratch"),
         nested=facts.nested(host, root) if throw_away else (),
-        lxcfs=_virtual_files(call) if call.general.has("--lxcfs") else None,
+        lxcfs=_lxcfs(call, asked) if call.general.has("--lxcfs") else None,
     )
     return container.Request(
         plan=planning.make(asked, container_id, bundle, known),
@@ -193,6 +194,19 @@ def _request(call: Call, container_id: str, text: bytes, bundle: str) -> Request
         pid_file=call.own.get("--pid-file") or None,
         console_socket=call.own.get("--console-socket") or None,
     )
+
+
+def _lxcfs(call: Call, asked: Spec) -> Lxcfs:
+    from pyrun import lxcfs, planning
+
+    found = _virtual_files(call)
+    return found._replace(hook=lxcfs.hook(_run_dir(call))) if planning.tells_lxcfs(asked) else found
+
+
+def _run_dir(call: Call) -> str:
+    from pyrun import lxcfs
+
+    return os.path.abspath(call.general.get("--lxcfs-run-dir") or lxcfs.RUN_DIR)
 
 
 def _virtual_files(call: Call) -> Lxcfs:
@@ -204,7 +218,7 @@ def _virtual_files(call: Call) -> Lxcfs:
     if found is None and call.own.has("--dry-run"):
         raise NotFound(f"no lxcfs-py serves at {mount}", f"lxcfs-py serve {mount}")
     if found is None:
-        found = lxcfs.start(mount, os.path.abspath(call.general.get("--lxcfs-run-dir") or lxcfs.RUN_DIR))
+        found = lxcfs.start(mount, _run_dir(call))
         if found is not None:
             print(f"pyrun: started lxcfs-py at {mount}", file=sys.stderr)
     return found or _virtual_files(call)

@@ -48,5 +48,6 @@ def _run(name: str, hook: Hook, state: bytes) -> None:
         raise
     if done.returncode:
         how = f"exited with {done.returncode}" if done.returncode > 0 else f"was killed by signal {-done.returncode}"
-        said = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
+        lines = done.stderr.decode(errors="replace").strip().splitlines()
+        said = [line for line in lines if not line.startswith("hint: ")][-1:]
         raise Error(f"{name}: {how}" + "".join(f": {line}" for line in said))

@@ -34,6 +34,7 @@ def options(parsed: Parsed) -> Launch:
     memory = _value(parsed, "-m", "--memory", _memory)
     swap = _value(parsed, "--memory-swap", "--memory-swap", _size_or_unlimited)
     return Launch(
+        annotations=dict(map(_annotation, parsed.all("--annotation"))),
         container_id=parsed.get("--name") or os.urandom(6).hex(),
         args=parsed.words,
         rootfs=_value(parsed, "--rootfs", "--rootfs", _directory),
@@ -96,6 +97,13 @@ def cpus(text: str, online: tuple[int, ...]) -> str:
     if missing or not wanted:
         raise UsageError(f"CPU {parse.format_cpu_list(tuple(missing))} is not there" if missing else "no CPU", hint)
     return parse.format_cpu_list(wanted)
+
+
+def _annotation(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise UsageError(f'launch: --annotation: "{text}" is not NAME=VALUE', "--annotation org.lxcfs.cpus=cpuset")
+    return name, value
 
 
 def _directory(text: str) -> str:

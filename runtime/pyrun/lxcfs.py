@@ -12,12 +12,14 @@ from typing import IO
 
 from lxcfs_py.errors import Error
 from pyrun.planning import Lxcfs
+from pyrun.spec import Hook
 
 MOUNT = "/var/lib/lxcfs-py"
 RUN_DIR = "/run/lxcfs-py"
 
 _CPUS = "sys/devices/system/cpu"
 _LONGEST_START = 15.0
+_LONGEST_HOOK = 15
 
 
 def serving(mount: str) -> Lxcfs | None:
@@ -41,6 +43,12 @@ def _files(mount: str, path: str) -> list[str]:
     return found
 
 
+def hook(run_dir: str) -> Hook:
+    """What tells a daemon of a container's annotations, by its run directory; Error if lxcfs-py is not installed."""
+    command = _command()
+    return Hook(command, (command, "oci-hook", "--run-dir", run_dir), timeout=_LONGEST_HOOK)
+
+
 def start(mount: str, run_dir: str) -> Lxcfs | None:
     """Start a daemon and wait until it serves; None if another call of pyrun has just done so.
 
@@ -56,7 +64,7 @@ def start(mount: str, run_dir: str) -> Lxcfs | None:
             return None
         with open(os.path.join(run_dir, "serve.log"), "ab+") as log:
             before = log.seek(0, os.SEEK_END)
-            _start([*_command(), "serve", mount, "--run-dir", run_dir], log)
+            _start([_command(), "serve", mount, "--run-dir", run_dir], log)
             found = serving(mount)
             if found is None:
                 log.seek(before)
@@ -87,7 +95,7 @@ def _start(command: list[str], log: IO[bytes]) -> None:
         daemon.returncode = daemon.returncode or 0  # nobody waits for it: it outlives us
 
 
-def _command() -> list[str]:
+def _command() -> str:
     """The daemon's program: the one installed beside this interpreter, or the one in PATH."""
     import shutil
     import sys
@@ -95,8 +103,8 @@ def _command() -> list[str]:
     beside = os.path.join(os.path.dirname(sys.executable), "lxcfs-py")
     found = beside if os.access(beside, os.X_OK) else shutil.which("lxcfs-py")
     if found is None:
-        raise Error("cannot start lxcfs-py: it is not installed", "pip install lxcfs-py, or leave --lxcfs out")
-    return [found]
+        raise Error("lxcfs-py is not installed", "pip install lxcfs-py, or leave --lxcfs out")
+    return found
 
 
 class _Ready:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from pyrun import capabilities
 from pyrun.options import MountFlags, describe_propagation
 from pyrun.resources import Write
-from pyrun.spec import Hooks, Rlimit, TimeOffset
+from pyrun.spec import Hook, Hooks, Rlimit, TimeOffset
 
 _UNLIMITED = 2**64 - 1
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_@%+=:,./-")
@@ -167,9 +167,11 @@ class RunHooks(NamedTuple):
     """
 
     kind: str
+    hooks: tuple[Hook, ...]
 
     def describe(self) -> str:
-        return f"run {self.kind} hooks"
+        commands = (" ".join(map(_quoted, (hook.path, *hook.args[1:]))) for hook in self.hooks)
+        return f"run {self.kind} hooks: {'; '.join(commands)}"
 
 
 class Pivot(NamedTuple):

@@ -16,10 +16,12 @@ from typing import NamedTuple
 
 from lxcfs_py.errors import SpecError
 from pyrun import capabilities, options, plan, resources
-from pyrun.spec import Capabilities, Linux, Mount, Process, Spec
+from pyrun.spec import Capabilities, Hook, Linux, Mount, Process, Spec
 
 ROOT_ANNOTATION, THROW_AWAY = "pyrun.root", "throw-away"
 BOOT_CLOCK_ANNOTATION, ZERO = "pyrun.boot-clock", "zero"
+LXCFS_ANNOTATIONS = "org.lxcfs."
+"""What the names of those begin with that lxcfs-py's own hook reads."""
 
 _READONLY = 1
 _HIDDEN = options.MountFlags(flags=1 | 2 | 4 | 8)
@@ -56,6 +58,8 @@ class Lxcfs(NamedTuple):
     """Its mount point on the host."""
     paths: tuple[str, ...]
     """Below the mount point, without a leading slash: `proc/meminfo`, `sys/devices/system/cpu`."""
+    hook: Hook | None = None
+    """What tells the daemon of the container's annotations; not needed for a container that has none for it."""
 
 
 class Facts(NamedTuple):
@@ -72,6 +76,7 @@ class Facts(NamedTuple):
 
 def make(spec: Spec, container_id: str, bundle: str, facts: Facts) -> plan.Plan:
     """The whole plan; `bundle` is absolute. SpecError or Unsupported where config.json asks for what cannot be."""
+    spec = _with_hook(spec, facts.lxcfs)
     throw_away = _annotated(spec, ROOT_ANNOTATION, THROW_AWAY)
     source = posixpath.normpath(posixpath.join(bundle, spec.root.path))
     root: list[plan.Step]
@@ -109,6 +114,17 @@ def make(spec: Spec, container_id: str, bundle: str, facts: Facts) -> plan.Plan:
         annotations=spec.annotations,
         warnings=tuple(_warnings(spec, facts)),
     )
+
+
+def tells_lxcfs(spec: Spec) -> bool:
+    """Whether there are annotations that choose what the virtual files show; lxcfs-py says which there are."""
+    return any(name.startswith(LXCFS_ANNOTATIONS) for name in spec.annotations)
+
+
+def _with_hook(spec: Spec, lxcfs: Lxcfs | None) -> Spec:
+    if lxcfs is None or lxcfs.hook is None or not tells_lxcfs(spec):
+        return spec
+    return spec._replace(hooks=spec.hooks._replace(create_runtime=(*spec.hooks.create_runtime, lxcfs.hook)))
 
 
 def _annotated(spec: Spec, name: str, value: str) -> bool:
@@ -207,7 +223,7 @@ def _hooks(spec: Spec, *kinds: str) -> Iterator[plan.RunHooks]:
         "createContainer": spec.hooks.create_container,
         "startContainer": spec.hooks.start_container,
     }
-    return (plan.RunHooks(kind) for kind in kinds if hooks[kind])
+    return (plan.RunHooks(kind, hooks[kind]) for kind in kinds if hooks[kind])
 
 
 def _root_settings(spec: Spec, nested: tuple[str, ...]) -> Iterator[plan.Step]:

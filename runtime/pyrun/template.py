@@ -9,6 +9,7 @@ inheritable ones the kernel refuses.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from pyrun.planning import BOOT_CLOCK_ANNOTATION, ROOT_ANNOTATION, THROW_AWAY, ZERO
@@ -63,6 +64,7 @@ class Launch(NamedTuple):
     quota: int | None = None
     cpuset: str = ""
     pids: int | None = None
+    annotations: Mapping[str, str] = MappingProxyType({})
 
 
 def default(args: Sequence[str] = ("sh",), *, terminal: bool = True, term: str = "xterm") -> dict[str, Any]:
@@ -97,7 +99,9 @@ def launch(options: Launch) -> dict[str, Any]:
     made["process"]["env"].append("HOME=/root")
     made["hostname"] = options.container_id[:63]
     made["root"] = {"path": options.rootfs or "/"}
-    made["annotations"] = {} if options.rootfs else {ROOT_ANNOTATION: THROW_AWAY}
+    made["annotations"] = dict(options.annotations)
+    if not options.rootfs:
+        made["annotations"][ROOT_ANNOTATION] = THROW_AWAY
     made["linux"]["cgroupsPath"] = f"/pyrun/{options.container_id}"
     made["linux"]["resources"] |= _resources(options)
     if options.time_namespace:

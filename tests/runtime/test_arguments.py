@@ -15,6 +15,7 @@ OPTIONS = (
     Option(("-t", "--tty"), "", "a switch"),
     Option(("-q", "--quiet"), "", "another"),
     Option(("--format",), "FORMAT", "a choice", ("a", "b")),
+    Option(("-a", "--add"), "WHAT", "any number of times", repeats=True),
 )
 
 
@@ -27,6 +28,13 @@ def parse(*argv: str, first_word_ends: bool = False) -> Parsed:
 )
 def test_an_option_takes_its_value_in_every_form(argv: tuple[str, ...]) -> None:
     assert parse(*argv) == Parsed({"--memory": "1"}, ())
+
+
+def test_an_option_that_may_be_repeated_keeps_each_value() -> None:
+    found = parse("-a", "1", "-m", "2", "--add=", "-a1", "-m", "3")
+    assert (found.all("--add"), found.get("--memory")) == (("1", "", "1"), "3")
+    assert found.has("--add")
+    assert parse().all("--add") == ()
 
 
 @pytest.mark.parametrize("argv", [("-t", "-q"), ("-tq",), ("--tty", "--quiet")])

@@ -64,6 +64,8 @@ ERRORS = [
     (["launch", "--cpuset", "0-", "true"], 125, 'launch: --cpuset: "0-" is not a list of CPUs', "this machine has"),
     (["launch", "--pids", "x", "true"], 125, 'launch: --pids: "x" is not a number of processes', "a number from 1"),
     (["launch", "--rootfs", "/nowhere", "true"], 125, 'launch: --rootfs: "/nowhere" is not a directory', "the root"),
+    (["launch", "--annotation", "x", "true"], 125, 'launch: --annotation: "x" is not NAME=VALUE', "org.lxcfs.cpus="),
+    (["launch", "--annotation", "=x", "true"], 125, 'launch: --annotation: "=x" is not NAME=VALUE', "org.lxcfs.cpus="),
     (["launch", "--name", "a/b", "true"], 125, '"a/b" is not a container ID', "letters"),
     (["run"], 1, "run: ID is missing", "pyrun run --help"),
     (["run", "--bundle", "/nowhere", "x"], 1, "/nowhere/config.json: no such file or directory", "pyrun spec"),

@@ -33,7 +33,11 @@ def test_hooks_run_in_order_and_stop_at_the_first_that_fails(tmp_path: Path) -> 
 
 @pytest.mark.parametrize(
     ("text", "timeout", "words"),
-    [("kill -9 $$", None, "was killed by signal 9"), ("exec sleep 60", 1, "did not end within 1 s")],
+    [
+        ("echo why >&2; echo hint: do >&2; exit 1", None, "exited with 1: why$"),
+        ("kill -9 $$", None, "was killed by signal 9"),
+        ("exec sleep 60", 1, "did not end within 1 s"),
+    ],
 )
 def test_how_a_hook_failed_is_said(tmp_path: Path, text: str, timeout: int | None, words: str) -> None:
     with pytest.raises(Error, match=words):

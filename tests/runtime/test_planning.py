@@ -15,7 +15,7 @@ from lxcfs_py import linux
 from lxcfs_py.errors import SpecError, Unsupported
 from pyrun import config, plan, planning, resources, template
 from pyrun.planning import Facts, Lxcfs
-from pyrun.spec import Spec, TimeOffset
+from pyrun.spec import Hook, Spec, TimeOffset
 from tests.runtime.configs import load, load_at
 
 V1 = dict.fromkeys(("cpu", "cpuset", "memory", "devices", "blkio", "pids"), 1)
@@ -40,6 +40,8 @@ def launched(**options: Any) -> Spec:
     )
 
 
+TELLS = Hook("/usr/bin/lxcfs-py", ("lxcfs-py", "oci-hook", "--run-dir", "/run/lxcfs-py"), timeout=15)
+
 PLANS = {
     "default-v1": (load(), Facts(V1)),
     "default-v2": (load(), Facts(V2)),
@@ -48,6 +50,10 @@ PLANS = {
         Facts(V1, "/run/pyrun/c1/scratch", ("home", "usr"), LXCFS),
     ),
     "launch-rootfs-v2": (launched(rootfs="/srv/alpine", memory=256 << 20, memory_swap=-1), Facts(V2, lxcfs=LXCFS)),
+    "launch-policy-v2": (
+        launched(rootfs="/srv/alpine", annotations={"org.lxcfs.cpus": "cpuset"}),
+        Facts(V2, lxcfs=LXCFS._replace(hook=TELLS)),
+    ),
 }
 
 
@@ -102,7 +108,22 @@ def test_steps_come_in_the_order_that_privileges_and_paths_need() -> None:
     hooks = [step.kind for step in made if isinstance(step, plan.RunHooks)]
     assert hooks == ["prestart", "createRuntime", "createContainer", "startContainer"]
     assert type(made[-3]) is plan.AwaitStart
-    assert made[-2] == plan.RunHooks("startContainer")
+    assert made[-2] == plan.RunHooks("startContainer", (Hook("/bin/true"),))
+
+
+def test_a_hooks_command_is_told_as_a_shell_would_need_it() -> None:
+    hooks = (Hook("/a b", ("zeroth", "$x", "y")), Hook("/c"))
+    assert plan.RunHooks("prestart", hooks).describe() == "run prestart hooks: '/a b' '$x' y; /c"
+
+
+def test_annotations_of_lxcfs_have_its_hook_run_after_the_others() -> None:
+    chosen = {"annotations": {"org.lxcfs.cpus": "cpuset"}, "hooks": {"createRuntime": HOOK}}
+    told = LXCFS._replace(hook=TELLS)
+    made = make(load(**chosen), lxcfs=told)
+    assert made.hooks.create_runtime == (Hook("/bin/true"), TELLS)
+    assert plan.RunHooks("createRuntime", made.hooks.create_runtime) in made.steps
+    for spec, lxcfs in ((load(hooks=chosen["hooks"]), told), (load(**chosen), LXCFS), (load(**chosen), None)):
+        assert make(spec, lxcfs=lxcfs).hooks.create_runtime == (Hook("/bin/true"),)
 
 
 def test_virtual_files_are_bound_after_every_mount_and_before_any_mask() -> None:

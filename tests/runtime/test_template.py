@@ -63,6 +63,12 @@ def test_the_hosts_root_is_under_a_layer_that_is_thrown_away() -> None:
     assert "pyrun.root" not in launch(rootfs="/srv")["annotations"]
 
 
+def test_annotations_are_kept_and_take_none_of_ours_away() -> None:
+    wanted = {"org.lxcfs.cpus": "host", "pyrun.root": "mine"}
+    assert launch(annotations=wanted)["annotations"] == launch()["annotations"] | {"org.lxcfs.cpus": "host"}
+    assert wanted["pyrun.root"] == "mine"
+
+
 def test_clocks_begin_at_zero_where_the_kernel_has_time_namespaces() -> None:
     assert {"type": "time"} in launch()["linux"]["namespaces"]
     assert launch()["annotations"]["pyrun.boot-clock"] == "zero"

@@ -21,7 +21,8 @@ from lxcfs_py.rundir.records import Records
 from tests import cgroups
 from tests.bench.container import Container, container
 from tests.cgroups import Limits
-from tests.system.serving import REAL, serving
+from tests.system.launched import BIN, new_name
+from tests.system.serving import REAL, Served, serving
 
 pytestmark = pytest.mark.system
 
@@ -173,3 +174,25 @@ def test_a_daemon_shows_what_the_hook_noted_and_what_it_said_goes_before_the_con
             assert box.read(f"{served.mount}/proc/swaps").count("\n") == 1
         with container(GROUP, LIMITS) as box:
             assert box.read(f"{served.mount}/{online}") == "0\n"
+
+
+def pyrun(served: Served, *words: str) -> subprocess.CompletedProcess[str]:
+    lxcfs = ("--lxcfs", "--lxcfs-mount", str(served.mount), "--lxcfs-run-dir", str(served.run_dir))
+    named = [str(BIN / "pyrun"), "--root", f"{served.run_dir}/pyrun", *lxcfs, "launch", "--name", new_name(), *words]
+    return subprocess.run(named, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_pyrun_has_the_hook_note_its_annotations(tmp_path: Path) -> None:
+    online = "/sys/devices/system/cpu/online"
+    words = ("--cpus", "1", "--annotation", "org.lxcfs.cpus=host", "--annotation", "org.lxcfs.loadavg=false")
+    with serving(tmp_path, command=REAL) as served:
+        plan = pyrun(served, *words, "--dry-run", "true").stdout
+        assert f"oci-hook --run-dir {served.run_dir}\n" in plan
+        done = pyrun(served, *words, "--", "cat", online)
+        assert (done.returncode, done.stdout, done.stderr) == (0, Path(online).read_text(), "")
+        assert pyrun(served, "--cpus", "1", "--", "cat", online).stdout == "0\n"
+
+        done = pyrun(served, "--annotation", "org.lxcfs.cpus=all", "--", "cat", online)
+        assert (done.returncode, done.stdout) == (125, "")
+        assert done.stderr.startswith("pyrun: hooks.createRuntime[0] ")
+        assert done.stderr.endswith('annotation org.lxcfs.cpus: must be quota, cpuset or host, not "all"\n')
