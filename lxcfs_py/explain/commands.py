@@ -220,8 +220,9 @@ def _containers(options: argparse.Namespace) -> None:
         print(json.dumps(listing.document(members), indent=1))
     elif members:
         print("\n".join(listing.lines(members, _width())))
-    else:
-        print("lxcfs-py: no container, and no limited cgroup with a process in it", file=sys.stderr)
+    remark = listing.remark(members, root=os.geteuid() == 0)
+    if remark:
+        print(f"lxcfs-py: {remark}", file=sys.stderr)
 
 
 def _width() -> int:

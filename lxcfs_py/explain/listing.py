@@ -79,6 +79,13 @@ def lines(members: Sequence[Member], width: int) -> list[str]:
     return [line for row, end in zip(rows, ends, strict=True) for line in (row, f"    {end}")]
 
 
+def remark(members: Sequence[Member], *, root: bool) -> str:
+    """What the list does not say by itself; "" where there is nothing to remark."""
+    if not root:
+        return "only root sees the containers of others"
+    return "" if members else "no container, and no limited cgroup with a process in it"
+
+
 def _row(member: Member) -> tuple[str, ...]:
     cpu = member.snapshot.cpu
     quota = cpu.quota if cpu is not None else None

@@ -85,3 +85,9 @@ def test_programs_get_numbers() -> None:
     }
     assert second["cpus"] == {"shown": [0, 1], "count": 2, "set": None, "quota": None, "period": None, "used": None}
     assert (second["memory"], second["swap"], second["tasks"], second["users"]) == (None, None, None, None)
+
+
+def test_an_empty_list_and_one_that_may_lack_something_are_remarked_on() -> None:
+    assert listing.remark([member()], root=True) == ""
+    assert listing.remark([], root=True).startswith("no container")
+    assert listing.remark([member()], root=False).startswith("only root")
