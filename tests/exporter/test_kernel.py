@@ -20,7 +20,7 @@ from lxcfs_py.host import Host
 from tests import cgroups
 from tests.cgroups import Limits
 
-pytestmark = [pytest.mark.system, pytest.mark.smoke]
+pytestmark = pytest.mark.system
 
 MIB = 1 << 20
 BUSY = "import time\nend = time.thread_time() + {}\nwhile time.thread_time() < end: pass"
@@ -81,6 +81,7 @@ def worker(path: str) -> Iterator[Worker]:
         started.close()
 
 
+@pytest.mark.smoke
 def test_a_process_that_touches_100_mib_moves_the_memory_by_that_much(top: str, scrape: Scrape) -> None:
     with cgroups.made(f"{top}/lxc.payload.a") as path, worker(path) as process:
         process.run("pass")
@@ -124,6 +125,7 @@ def test_limits_are_told_as_they_were_written(top: str, scrape: Scrape) -> None:
     assert found["container_spec_cpu_shares"] == 1024
 
 
+@pytest.mark.smoke
 def test_the_limits_of_a_parent_are_effective_and_its_usage_is_not_told(top: str, scrape: Scrape) -> None:
     with (
         cgroups.made(f"{top}/slice", Limits(memory=64 * MIB, quota=50_000)) as parent,
@@ -144,6 +146,7 @@ def test_without_limits_there_are_no_samples_of_them(top: str, scrape: Scrape) -
     assert not {name for name in found if "limit" in name or "quota" in name or "cfs" in name}
 
 
+@pytest.mark.smoke
 def test_throttling_is_counted(top: str, scrape: Scrape) -> None:
     with cgroups.made(f"{top}/lxc.payload.a", Limits(quota=20_000)) as path, worker(path) as process:
         process.run(BUSY.format(0.1))
@@ -172,6 +175,7 @@ def test_threads_and_the_start_are_told(top: str, scrape: Scrape) -> None:
     assert 0 <= found["container_last_seen"] - found["container_start_time_seconds"] < 60
 
 
+@pytest.mark.smoke
 def test_pressure_is_told_where_the_kernel_has_it(top: str, scrape: Scrape) -> None:
     if not Path("/proc/pressure").exists():
         pytest.skip("this kernel has no pressure stall information")

@@ -23,7 +23,7 @@ import pytest
 from tests.bench import daemons
 from tests.system.launched import BIN, LIMITS, SECONDS, Launcher
 
-pytestmark = [pytest.mark.system, pytest.mark.smoke]
+pytestmark = pytest.mark.system
 
 MIB = 1 << 20
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -38,6 +38,7 @@ def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launcher]:
 # one CPU, the same in every file
 
 
+@pytest.mark.smoke
 def test_memory_is_the_limit_in_kilobytes(box: Launcher) -> None:
     lines = box.run("cat", "/proc/meminfo").splitlines()
     assert lines[0] == "MemTotal:         262144 kB"
@@ -52,6 +53,7 @@ COUNTERS = {
 }
 
 
+@pytest.mark.smoke
 def test_every_file_shows_the_same_one_processor(box: Launcher) -> None:
     script = "; ".join(f"echo {name} $({command})" for name, command in COUNTERS.items())
     shown = dict(line.split(" ", 1) for line in box.run("sh", "-c", script).splitlines())
@@ -60,6 +62,7 @@ def test_every_file_shows_the_same_one_processor(box: Launcher) -> None:
     assert int(shown["online"]) in os.sched_getaffinity(0)
 
 
+@pytest.mark.smoke
 def test_a_cpu_set_is_shown_by_its_own_number(box: Launcher) -> None:
     last = max(os.sched_getaffinity(0))
     script = "cat /sys/devices/system/cpu/online; sed -n 's/^processor[^0-9]*//p' /proc/cpuinfo; taskset -cp $$"
@@ -122,6 +125,7 @@ print(json.dumps({
 """
 
 
+@pytest.mark.smoke
 def test_psutil_finds_a_small_machine_that_makes_sense(box: Launcher) -> None:
     seen = json.loads(box.run(sys.executable, "-c", PSUTIL))
     assert (seen["total"], seen["cpus"], seen["per cpu"]) == (256 * MIB, 1, 1)
@@ -183,6 +187,7 @@ print(json.dumps({
 """
 
 
+@pytest.mark.smoke
 def test_uptime_boot_time_and_start_times_agree(box: Launcher) -> None:
     seen = json.loads(box.run(sys.executable, "-c", CLOCKS))
     assert seen["time namespace"] != os.stat("/proc/self/ns/time").st_ino
@@ -247,6 +252,7 @@ def usage(address: str, name: str) -> int:
     return int(float(values[0]))
 
 
+@pytest.mark.smoke
 def test_memory_that_is_touched_moves_the_file_and_the_exporter_in_step(box: Launcher) -> None:
     size, slack = 100 * MIB, 4 * MIB
     with exporter() as address, box.dialogue(WORKER) as container:
