@@ -27,8 +27,8 @@ _CI = os.environ.get("CI") == "true"
 
 _SUMMARY = pytest.StashKey[list[str]]()
 
-hypothesis.settings.register_profile("untimed", deadline=None)
-hypothesis.settings.load_profile("untimed")  # a busy machine is no fault of the code
+hypothesis.settings.register_profile("ours", deadline=None, database=None, derandomize=_CI, print_blob=True)
+hypothesis.settings.load_profile("ours")  # a busy machine is no fault of the code; CI is the same each time
 
 Golden = Callable[[Path, bytes], None]
 

@@ -98,7 +98,7 @@ def _is_limited(reading: Reading) -> bool:
 
 
 def without_a_limit_it_is_the_hosts_text(reading: Reading) -> None:
-    paths = [] if _is_limited(reading) else ["proc/meminfo", "proc/swaps"]
+    paths = [] if _is_limited(reading) else ["proc/swaps", *(["proc/meminfo"] if reading.world.policy.zswap else [])]
     if reading.world.visible == reading.world.online:
         paths += ["proc/cpuinfo", f"{CPU}/online", f"{CPU}/present", f"{CPU}/offline"]
     for path in paths:
@@ -136,6 +136,19 @@ def pressure_and_slabs_are_the_cgroups(reading: Reading) -> None:
         assert totals
         assert {int(total) for total in totals} == {world.use.throttled if known else 0}
     assert reading.texts["proc/slabinfo"].count(b"\n") == 2
+
+
+def what_the_policy_hides_is_nowhere(reading: Reading) -> None:
+    policy, numbers = reading.world.policy, reading.numbers
+    pages = dict(line.split() for line in reading.texts["proc/vmstat"].decode().splitlines())
+    if not policy.swap:
+        assert not any(numbers.get(label) for label in ("SwapTotal", "SwapFree", "SwapCached"))
+        assert pages.get("nr_swapcached", "0") == "0"
+        assert reading.texts["proc/swaps"].count(b"\n") == 1
+    if not (policy.swap and policy.zswap):
+        assert not any(numbers.get(label) for label in ("Zswap", "Zswapped"))
+    if not policy.loadavg:
+        assert reading.texts["proc/loadavg"].startswith(b"0.00 0.00 0.00 ")
 
 
 def lines_of_later_kernels_are_0(reading: Reading) -> None:
@@ -211,6 +224,7 @@ LAWS: tuple[Callable[[Reading], None], ...] = (
     without_a_limit_it_is_the_hosts_text,
     lines_are_the_hosts_in_its_order,
     pressure_and_slabs_are_the_cgroups,
+    what_the_policy_hides_is_nowhere,
     lines_of_later_kernels_are_0,
     files_agree,
     cpus_have_no_more_time_than_passed,
@@ -260,7 +274,7 @@ def _counters(reading: Reading) -> Iterable[tuple[object, int]]:
 
 def time_goes_with_the_clock(readings: list[Reading]) -> None:
     for before, after in pairwise(readings):
-        if (before.world.policy, before.world.boot_offset) == (after.world.policy, after.world.boot_offset):
+        if before.world.policy.uptime == after.world.policy.uptime:
             passed = (after.world.boot_now - before.world.boot_now) // 10_000
             was, now = (_hundredths(each.texts["proc/uptime"].split()[0]) for each in (before, after))
             expected = max(0, was + passed)

@@ -93,6 +93,11 @@ class Reading:
 def read(site: Site, world: World, program: Program = REAL, record: bytes | None = None) -> Reading:
     """As the file system does, for each view; `record` is what an earlier reading of this container left."""
     site.become(world)
+    return look(site, world, program, record)
+
+
+def look(site: Site, world: World, program: Program = REAL, record: bytes | None = None) -> Reading:
+    """The same where the site has been made, and perhaps spoilt."""
     host = Host(site.root, keep=0)
     try:
         return _read(host, world, program, record)

@@ -155,7 +155,8 @@ def _least(limits: Iterable[int | None]) -> int | None:
 
 sizes = st.one_of(st.integers(0, 64 * MB), st.integers(0, 4 * GB), st.sampled_from((0, 4095, 1 << 50, U64)))
 """Bytes, usage and limits alike, so that either may be above the other and above the machine's."""
-_usages = st.one_of(st.integers(0, 64 * MB), st.integers(0, 1 << 40).map(lambda size: size % (128 * MB)), sizes)
+_usages = st.one_of(st.integers(0, 1 << 20).map(lambda number: number * 40_503_001 % (128 * MB)), sizes)
+"""Half of them spread over what a container may use: plain integers are mostly small."""
 _limits = st.one_of(st.none(), st.none(), st.integers(MB, 8 * GB), sizes)
 _quotas = st.builds(
     lambda halves, period: (max(1000, halves * period // 2 + halves % 2), period) if halves else None,
@@ -178,6 +179,8 @@ policies = st.builds(
     Policy,
     cpus=st.sampled_from(("quota", "cpuset", "quota", "host")),
     swap=st.sampled_from((True, True, False)),
+    zswap=st.sampled_from((True, True, False)),
+    loadavg=st.sampled_from((True, True, False)),
     uptime=st.sampled_from(("container", "container", "host")),
 )
 
