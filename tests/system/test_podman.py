@@ -28,7 +28,7 @@ GROUP = "/lxt-podman"
 RUNTIME = "crun" if cgroups.pure_v2() else "runc"
 ONLINE = "sys/devices/system/cpu/online"
 _SAID = {"runc": "annotation org.lxcfs.cpus: must be quota, cpuset or host", "crun": "error executing hook"}
-"""What is told of a wrong annotation: crun keeps what a hook says to itself, unless run.oci.hooks.stderr names a file."""
+"""What is told of a wrong annotation; crun keeps what a hook says to itself, or in the file of run.oci.hooks.stderr."""
 PROGRAMS = ("podman", RUNTIME, "busybox")
 
 
