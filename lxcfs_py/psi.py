@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from lxcfs_py import linux
+from lxcfs_py.errors import ParseError
 from lxcfs_py.host import Host
 
 FOLDER = "proc/pressure"
@@ -32,10 +33,13 @@ def text(data: bytes) -> bytes:
 
 
 def is_privileged(status: bytes) -> bool:
-    """Whether /proc/PID/status tells of a process with CAP_SYS_RESOURCE, in whichever user namespace."""
-    for line in status.splitlines():
+    """Whether /proc/PID/status tells of a process with CAP_SYS_RESOURCE, in whichever user namespace; ParseError."""
+    for line in status.split(b"\n"):  # a process's name may hold any other end of a line
         if line.startswith(b"CapEff:"):
-            return bool(int(line.split()[1], 16) >> linux.CAP_SYS_RESOURCE & 1)
+            try:
+                return bool(int(line[len(b"CapEff:") :], 16) >> linux.CAP_SYS_RESOURCE & 1)
+            except ValueError:
+                raise ParseError("proc/PID/status", None, f"{line[:80]!r} is not a set of capabilities") from None
     return False
 
 

@@ -2,6 +2,10 @@
 
 From cgroup.threads (v2) or tasks (v1) and /proc/TID/stat. A thread that ends meanwhile is passed over. Cost: about
 5 us a thread, so callers keep the result for a while. Follows proc_pid_stat(5) and proc_pid_status(5) (`NSpid`).
+
+Under v1 the kernel counts by itself (taskstats' CGROUPSTATS, linux/cgroupstats.h): 9 us for 10 threads where this takes
+148, 28 us for 400. But it does not count a task that waits killably (vfork(2), network and FUSE files), which the
+kernel's own load average does, and it leaves out the cgroups below and the pids.
 """
 
 from __future__ import annotations

@@ -143,12 +143,24 @@ class Triggers:
         if name == "making":  # its writer was killed
             return
         with open(f"{self._folder}/{name}", "rb") as file:
-            self._remember(Trigger(*json.load(file)), int(name))
+            trigger = _trigger(file.read())
+        if trigger is not None and name.isdecimal() and int(name) < _MOST:
+            self._remember(trigger, int(name))
 
     def _remember(self, trigger: Trigger, place: int) -> None:
         self._known[trigger.handle] = trigger
         self._places[trigger.handle] = place
         self._shares[trigger.container] += 1
+
+
+def _trigger(text: bytes) -> Trigger | None:
+    """None for what is damaged."""
+    try:
+        found = Trigger(*json.loads(text))
+    except (ValueError, TypeError, RecursionError):
+        return None
+    kinds = (int, int, str, str, str)
+    return found if all(type(each) is kind for each, kind in zip(found, kinds, strict=True)) else None
 
 
 def _no_room() -> OSError:

@@ -7,13 +7,15 @@ import contextlib
 import copy
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
-from lxcfs_py import policy
+from lxcfs_py import oci, policy
 from lxcfs_py.cgroup.model import Policy
 from lxcfs_py.errors import Error, ParseError, SpecError, Unsupported
+from lxcfs_py.host import Host
 from pyrun import config, planning, template
 from tests.fuzz.draw import Draw
+from tests.fuzz.machines import Files
 
 _FACTS = planning.Facts(versions=dict.fromkeys(("memory", "cpu", "cpuset", "pids", "io", "hugetlb"), 2))
 _VALUES: tuple[Any, ...] = (None, True, 0, -1, 1 << 64, 0.5, "", "/", "a/../b", "\0", "é\ud800", [], {}, [[]], {"": 0})
@@ -78,6 +80,18 @@ def policy_seeds() -> Iterator[bytes]:
     )
     yield from (b"\4cpus\5quota" + text for text in texts)
     yield b"\4swap\5false"
+
+
+def hook(data: bytes) -> None:
+    """What an OCI hook is told: its own lines, or an Error."""
+    with contextlib.suppress(Error, OSError):
+        oci.note(cast(Host, Files({})), "/nowhere", data)
+
+
+def hook_seeds() -> Iterator[bytes]:
+    state = {"ociVersion": "1.0.2", "id": "c1", "status": "creating", "pid": 4242, "bundle": "/nowhere"}
+    yield json.dumps(state).encode()
+    yield json.dumps(state | {"annotations": {f"{policy.ANNOTATION}swap": "false"}}).encode()
 
 
 _DEFAULT = template.default()

@@ -20,12 +20,14 @@ from lxcfs_py.rundir.records import Records
 from lxcfs_py.rundir.slot import Slot
 from lxcfs_py.rundir.state import Process, State
 from lxcfs_py.rundir.texts import Texts
+from lxcfs_py.rundir.triggers import Trigger, Triggers
 from lxcfs_py.views import cputime
 from tests.fuzz.draw import Draw
 from tests.lxcfs.views.containers import container, cpu
 
 _HANDLE = 2
 _LOAD = LoadRecord("sys/fs/cgroup/x", 2, 1, 5, 7, Load(1, 2, 3), Tasks(1, 0, 4, 9))
+_TRIGGER = Trigger(_HANDLE, 4, "/x.1f", "sys/fs/cgroup/x/memory.pressure", "some 1 2000000")
 _SNAPSHOT = container(cpu=cpu(1_000_000, per_cpu={}))
 
 
@@ -109,6 +111,19 @@ def _use_state(folder: str) -> None:
         assert known is None or isinstance(known.supervisor, Process)
 
 
+def _use_triggers(folder: str) -> None:
+    triggers = Triggers(folder)
+    for trigger in triggers:
+        triggers.sleep(trigger.handle, 1)
+        triggers.take(trigger.handle, 2)
+        triggers.remove(trigger.handle)
+    triggers.add(_TRIGGER, 5)
+    triggers.signal(_HANDLE)
+    assert triggers.get(_HANDLE) == _TRIGGER
+    assert triggers.take(_HANDLE, 4)
+    assert Triggers(folder).get(_HANDLE) == _TRIGGER
+
+
 def _record_file(folder: str) -> str:
     kept = Records(folder)
     kept.update("load", "x", lambda _: (records.pack_load(_LOAD), None))
@@ -125,6 +140,8 @@ FILES: Mapping[str, Callable[[str], None]] = {
     "counters/0": _use_counters,
     "records": _use_records,
     "state.json": _use_state,
+    "triggers/0000": _use_triggers,
+    "events": _use_triggers,
 }
 """What uses each file of the run directory; a new one comes last."""
 
@@ -136,7 +153,8 @@ def damaged(data: bytes) -> None:
     folder = tempfile.mkdtemp(dir="/dev/shm")
     try:
         rundir.make(folder)
-        os.makedirs(f"{folder}/records")
+        for below in ("records", "triggers"):
+            os.makedirs(f"{folder}/{below}", exist_ok=True)
         Path(folder, _record_file(folder) if name == "records" else name).write_bytes(draw.rest())
         use(folder)
     finally:

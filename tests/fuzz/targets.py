@@ -31,4 +31,5 @@ TARGETS: Mapping[str, Target] = {
     "rundir": Target(rundirs.damaged, rundirs.file_seeds),
     "config": Target(configs.load, configs.seeds),
     "policy": Target(configs.choose, configs.policy_seeds),
+    "hook": Target(configs.hook, configs.hook_seeds),
 }

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+from lxcfs_py import psi
 from lxcfs_py.cgroup import parse
 from lxcfs_py.cgroup.model import Cpu, CpuTime, Hugetlb, Io, Load, Machine, Memory, Policy, Quota, Snapshot, Swap, Tasks
 from lxcfs_py.errors import ParseError
@@ -39,6 +40,7 @@ PARSERS: Sequence[tuple[Callable[[bytes], object], str, Sequence[bytes]]] = (
     (parse.device_rules, "*/devices.list", []),
     (parse.numa_stat, "*/memory.numa_stat", [b"anon N0=1 N12=2\n"]),
     (lambda text: parse.labelled(text, b"MemTotal", "x"), "*/node/node*/meminfo", []),
+    (psi.is_privileged, "proc/*/status", []),
 )
 """What reads text alone, where in a captured machine such text is, and more of it. A new one comes last: the first byte
 of a kept input is a place in this table."""

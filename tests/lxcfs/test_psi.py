@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from lxcfs_py import linux, psi
+from lxcfs_py.errors import ParseError
 from lxcfs_py.host import Host
 
 ROOT = b"Name:\tcat\nCapPrm:\t000001ffffffffff\nCapEff:\t000001ffffffffff\nCapBnd:\t000001ffffffffff\n"
@@ -48,11 +49,18 @@ def test_what_is_empty_is_no_trigger(data: bytes) -> None:
         (ROOT.replace(b"CapEff:\t000001ffffffffff", b"CapEff:\t000001fffeffffff"), False),
         (b"CapPrm:\t000001ffffffffff\nCapEff:\t0000000000000000\n", False),
         (b"CapPrm:\t000001ffffffffff\n", False),
+        (b"Name:\t\rCapEff: ffffff\nCapEff:\t0000000000000000\n", False),
+        (b"Name:\t\rCapEff:\nCapEff:\t0000000001000000\n", True),
         (b"", False),
     ],
 )
-def test_the_effective_capability_decides(status: bytes, privileged: bool) -> None:
+def test_the_effective_capability_decides_whatever_a_process_calls_itself(status: bytes, privileged: bool) -> None:
     assert psi.is_privileged(status) is privileged
+
+
+def test_capabilities_that_are_none_are_a_parse_error() -> None:
+    with pytest.raises(ParseError, match="is not a set of capabilities"):
+        psi.is_privileged(b"CapEff:\t0000\xff\n")
 
 
 @pytest.fixture

@@ -108,3 +108,13 @@ def test_what_was_half_written_when_its_writer_was_killed_is_nothing(tmp_path: P
     Triggers(str(tmp_path)).add(FIRST, 20)
     (tmp_path / "triggers/making").write_text("[1, ")
     assert handles(Triggers(str(tmp_path))) == {FIRST.handle}
+
+
+@pytest.mark.parametrize("text", ["", "[1, ", "7", "[1, 2]", '[1, 2, "a", "b", 3]', "[" * 100_000])
+def test_what_is_damaged_is_nothing_and_its_place_is_free(tmp_path: Path, text: str) -> None:
+    Triggers(str(tmp_path))
+    (tmp_path / "triggers/0000").write_text(text)
+    triggers = Triggers(str(tmp_path))
+    assert handles(triggers) == set()
+    triggers.add(FIRST, 20)
+    assert handles(Triggers(str(tmp_path))) == {FIRST.handle}
