@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import NamedTuple, Protocol, TypeVar
 
 from lxcfs_py import records
 from lxcfs_py.caller import Container
 from lxcfs_py.cgroup import tree as cgroup_tree
-from lxcfs_py.cgroup.model import CpuClock, Load, Machine, Snapshot, Tasks
+from lxcfs_py.cgroup.model import CpuClock, Load, Machine, Node, Snapshot, Tasks
 from lxcfs_py.host import Host
 from lxcfs_py.records import LoadRecord
-from lxcfs_py.views import cputime
-from lxcfs_py.views.table import Wanting
+from lxcfs_py.views import cputime, diskstats
+from lxcfs_py.views.sysfs import Subtree
+from lxcfs_py.views.table import View
 
 _TASKS_TRUST = 500_000
 """Microseconds that a count of tasks is good for."""
@@ -61,12 +63,14 @@ class Snapshots:
         self._keeper = keeper
         self._clock = cgroup_tree.Clock(host)
         self._counted: OrderedDict[str, _Counted] = OrderedDict()
+        self._nodes: Mapping[int, Node] = {}
+        self._nodes_until = 0
 
-    def of(self, wanting: Wanting, container: Container) -> Snapshot:
-        """All that a view or a subtree needs to know of a container, now."""
+    def of(self, view: View, container: Container) -> Snapshot:
+        """All that a view needs to know of a container, now."""
         machine = self._clock.now()
-        needs = wanting.needs
-        snapshot = container.cgroup.read(self._host, wanting.parts, machine, container.policy)
+        needs = view.needs
+        snapshot = container.cgroup.read(self._host, view.parts, machine, container.policy)
         if not needs:
             return snapshot
         uptime = age(container, machine)
@@ -78,6 +82,32 @@ class Snapshots:
         if tasks is not None:
             tasks = Tasks(tasks.running, tasks.blocked, tasks.total, processes)
         return _aged(snapshot, uptime, container.boot_offset, tasks, load, clocks)
+
+    def below(self, subtree: Subtree, container: Container) -> Snapshot:
+        """All that a subtree of sysfs needs to know of a container, now."""
+        machine = self._clock.now()
+        if "nodes" in subtree.needs:
+            machine = self._with_nodes(machine)
+        snapshot = container.cgroup.read(self._host, subtree.parts, machine, container.policy)
+        if "disks" in subtree.needs:
+            return replace(snapshot, disks=dict(self._disks(diskstats.devices(snapshot))))
+        return snapshot
+
+    def _with_nodes(self, machine: Machine) -> Machine:
+        """What hardly ever changes is looked at once a second."""
+        if machine.boot_now >= self._nodes_until:
+            self._nodes = cgroup_tree.nodes(self._host)
+            self._nodes_until = machine.boot_now + 1_000_000
+        return replace(machine, nodes=self._nodes)
+
+    def _disks(self, devices: Iterable[str]) -> Iterator[tuple[str, str]]:
+        """Directory below /sys/block, and number."""
+        for device in devices:
+            try:
+                *_, parent, name = self._host.link(f"sys/dev/block/{device}").split("/")
+            except (OSError, ValueError):
+                continue  # it is gone
+            yield name if self._host.exists(f"sys/block/{name}") else f"{parent}/{name}", device
 
     def _tasks(self, container: Container, machine: Machine) -> Tasks | None:
         known = self._counted.get(container.identity)

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from lxcfs_py import cli, policy
+from lxcfs_py.views.sysfs import SUBTREES
 from lxcfs_py.views.table import VIEWS
 
 DEPLOY = Path(__file__).parents[1] / "deploy"
-PATHS = {view.path for view in VIEWS if view.path.startswith("proc/")} | {"sys/devices/system/cpu"}
+PATHS = {view.path for view in VIEWS if view.path.startswith("proc/")} | {subtree.root for subtree in SUBTREES}
 PRESSURE = {path for path in PATHS if path.startswith("proc/pressure/")}
 """Written to by those who want to be woken, so bound for writing."""
 RUNC_REFUSES = {"proc/partitions", "proc/vmstat"} | PRESSURE

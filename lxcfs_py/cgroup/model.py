@@ -44,6 +44,8 @@ class Node:
     cpus: tuple[int, ...]
     size: int
     """Bytes of memory; 0 where it has none."""
+    huge_pages: Mapping[int, int]
+    """How many there are in its pools, by size in bytes."""
 
 
 PRESSURE = frozenset((Part.CPU_PRESSURE, Part.IO_PRESSURE, Part.MEMORY_PRESSURE, Part.IRQ_PRESSURE))
@@ -67,7 +69,7 @@ class Machine:
     nodes: Mapping[int, Node] | None = None
     """NUMA nodes by number; None where they were not asked for."""
     memory: int | None = None
-    """MemTotal, bytes; None where it is not known."""
+    """MemTotal, bytes, which may be more than the nodes have; None where it is not known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -228,7 +228,7 @@ def machine(host: Host, boot_now: int | None = None) -> Machine:
 
 
 def nodes(host: Host) -> dict[int, Node]:
-    """The machine's NUMA nodes; none on a kernel without NUMA."""
+    """The machine's NUMA nodes by number; none on a kernel without NUMA."""
     top = "sys/devices/system/node"
     try:
         numbers = parse.cpu_list(host.pread(f"{top}/online"), f"{top}/online")
@@ -239,7 +239,15 @@ def nodes(host: Host) -> dict[int, Node]:
 
 def _node(host: Host, path: str) -> Node:
     total = parse.labelled(host.pread(f"{path}/meminfo"), b"MemTotal", f"{path}/meminfo")
-    return Node(parse.cpu_list(host.pread(f"{path}/cpulist"), f"{path}/cpulist"), total << 10)
+    cpus = parse.cpu_list(host.pread(f"{path}/cpulist"), f"{path}/cpulist")
+    return Node(cpus, total << 10, dict(_pools(host, f"{path}/hugepages")))
+
+
+def _pools(host: Host, path: str) -> Iterator[tuple[int, int]]:
+    for name in host.names(path) if host.exists(path) else ():
+        size, number = name.removeprefix("hugepages-").removesuffix("kB"), f"{path}/{name}/nr_hugepages"
+        if size.isdecimal():
+            yield int(size) << 10, parse.number(host.read(number), number) or 0
 
 
 def _memory(cgroup: Cgroup, host: Host, parts: frozenset[Part]) -> tuple[Memory | None, Swap | None]:

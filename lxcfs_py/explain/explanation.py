@@ -96,7 +96,7 @@ class Explainer:
         """A file below a subtree of sysfs whose text for this container is known."""
         subtree = next(each for each in SUBTREES if path.startswith(f"{each.root}/"))
         below = path[len(subtree.root) + 1 :]
-        snapshot = self._snapshots.of(subtree, self._container)
+        snapshot = self._snapshots.below(subtree, self._container)
         try:
             device = self._host.read(f"{path.rpartition('/')[0]}/dev").decode("ascii", "replace").strip()
         except OSError:

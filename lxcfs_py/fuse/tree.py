@@ -14,7 +14,10 @@ import stat
 from typing import NamedTuple, Protocol
 
 ROOT = 1
-DIRECTORIES = ("", "proc", "sys", "sys/devices", "sys/devices/system", "sys/devices/system/cpu")
+DIRECTORIES = (
+    *("", "proc", "sys", "sys/devices", "sys/devices/system", "sys/devices/system/cpu", "sys/devices/system/node"),
+    "sys/block",
+)
 NUMBERS = {path: number for number, path in enumerate(DIRECTORIES, ROOT)}
 FIRST_FREE = 64
 """Numbers below are for directories that later releases make constant."""

@@ -10,13 +10,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from lxcfs_py.cgroup.model import Part, Snapshot
-from lxcfs_py.views import cpus
-from lxcfs_py.views.table import Need
+from lxcfs_py.views import cpus, disks, nodes
 
 Render = Callable[[Snapshot, str, bytes], bytes]
 """Snapshot, path below the root, the host's text -> the container's text; ParseError where it has another form."""
+
+Target = Callable[[Snapshot | None, str, str, str], str]
+"""Snapshot, None of a caller outside of containers; a link's path below the root, on the host, and its text there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +37,17 @@ class Subtree:
 
     root: str
     """Relative to the root: of the host's directory, and of the one in the by-caller tree."""
-    named: re.Pattern[str]
-    """What may be hidden: names, at any depth."""
+    doubtful: re.Pattern[str]
+    """Which paths below the root may be hidden."""
     hides: Callable[[Snapshot, str], bool]
-    """Whether a path below the root, whose last name is one of those, is not there for a container."""
+    """Whether one of those is not there for a container."""
     rewrites: tuple[Rewrite, ...]
-    parts: frozenset[Part] = frozenset()
+    parts: frozenset[Part]
     """What `hides` and `rewrites` read of the cgroup."""
-    needs: frozenset[Need] = frozenset()
-    """What else of the Snapshot they read."""
+    needs: frozenset[Literal["nodes", "disks"]] = frozenset()
+    """What else of the Snapshot they read: the machine's nodes, the container's disks."""
+    target: Target | None = None
+    """Where the links inside lead, of a root whose own links are directories here; None: all are as on the host."""
 
     def render(self, path: str) -> Render | None:
         """How a file is rewritten; None where a container reads the host's text."""
@@ -99,10 +104,16 @@ _ONE_COUNTER = (
 )
 """Files of one counter below a CPU: of idle states, frequency changes, throttling, and those of powerpc and s390."""
 
+_COUNTERS_OF_DISKS = (
+    *(r"(io|mm|bd|debug)_stat", r"(.*/)?power/runtime_(active|suspended)_time"),
+    *(r"md/(stripe_cache_active|sync_speed)", r"bcache/stats_\w+/\w+"),
+)
+"""Files of counters below a disk: of zram, power management, RAID and bcache."""
+
 SUBTREES = (
     Subtree(
         "sys/devices/system/cpu",
-        re.compile(r"cpu\d+"),
+        re.compile(r"(.*/)?cpu\d+"),
         _hides_cpu,
         (
             Rewrite(re.compile(rf"(.*/)?({'|'.join(cpus.LISTS)})"), _listed),
@@ -113,6 +124,39 @@ SUBTREES = (
             Rewrite(re.compile(r".*/stats/trans_table"), row_zeros),
             Rewrite(re.compile(r".*/acpi_cppc/feedback_ctrs"), zeros),
         ),
-        parts=frozenset({Part.CPU}),
+        frozenset({Part.CPU}),
+    ),
+    Subtree(
+        "sys/devices/system/node",
+        re.compile(r"(.*/)?(node|cpu|memory)\d+"),
+        nodes.hides,
+        (
+            Rewrite(re.compile(r"online|has_generic_initiator"), nodes.online),
+            Rewrite(re.compile(r"has_cpu"), nodes.has_cpu),
+            Rewrite(re.compile(r"has_(\w+_)?memory"), nodes.has_memory),
+            Rewrite(re.compile(r"node\d+/cpulist"), _listed),
+            Rewrite(re.compile(r"node\d+/cpumap"), _masked),
+            Rewrite(re.compile(r"node\d+/distance"), nodes.distance),
+            Rewrite(re.compile(r"node\d+/meminfo"), nodes.of_memory),
+            Rewrite(re.compile(r"node\d+/vmstat"), nodes.counters),
+            Rewrite(re.compile(r"node\d+/numastat"), last_zero),
+            Rewrite(re.compile(r"node\d+/hugepages/.*"), nodes.huge_pages),
+        ),
+        frozenset({Part.CPU, Part.MEMORY, Part.NUMA, Part.HUGETLB}),
+        frozenset({"nodes"}),
+    ),
+    Subtree(
+        disks.ROOT,
+        re.compile(r"[^/]+|([^/]+)/\1[^/]*|.*/(holders|slaves)/[^/]+|[^/]+/mq/\d+/cpu\d+"),
+        disks.hides,
+        (
+            Rewrite(re.compile(r"([^/]+)/(\1[^/]*/)?stat"), disks.stat),
+            Rewrite(re.compile(r"([^/]+)/(\1[^/]*/)?inflight"), zeros),
+            Rewrite(re.compile(r"[^/]+/mq/\d+/cpu_list"), _worded),
+            Rewrite(re.compile(rf"[^/]+/({'|'.join(_COUNTERS_OF_DISKS)})"), zeros),
+        ),
+        frozenset({Part.CPU, Part.IO, Part.DEVICES}),
+        frozenset({"disks"}),
+        disks.target,
     ),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 from lxcfs_py.cgroup.model import Part, Snapshot
 from lxcfs_py.views import (
@@ -23,20 +23,6 @@ from lxcfs_py.views import (
 )
 
 Need = Literal["age", "tasks", "load", "clocks"]
-
-
-class Wanting(Protocol):
-    """What says what it reads of a container: a view, or a subtree of sysfs."""
-
-    @property
-    def parts(self) -> frozenset[Part]:
-        """Of the cgroup."""
-        ...
-
-    @property
-    def needs(self) -> frozenset[Need]:
-        """What else of the Snapshot: fields that no cgroup file holds; `age` stands for `boot_offset` too."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

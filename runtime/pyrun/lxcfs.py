@@ -7,7 +7,6 @@ child afterwards and stays: other containers will read from it.
 from __future__ import annotations
 
 import os
-import stat
 from typing import IO
 
 from lxcfs_py.errors import Error
@@ -17,7 +16,8 @@ from pyrun.spec import Hook
 MOUNT = "/var/lib/lxcfs-py"
 RUN_DIR = "/run/lxcfs-py"
 
-_CPUS = "sys/devices/system/cpu"
+_DIRECTORIES = ("sys/block", "sys/devices/system/cpu", "sys/devices/system/node")
+"""Bound whole; a kernel without NUMA has no nodes."""
 _LONGEST_START = 15.0
 _LONGEST_HOOK = 15
 
@@ -28,10 +28,10 @@ def serving(mount: str) -> Lxcfs | None:
         if os.stat(mount).st_dev == os.stat(os.path.join(mount, "..")).st_dev:
             return None
         files = tuple(sorted(_files(mount, "proc")))
-        has_cpus = stat.S_ISDIR(os.stat(os.path.join(mount, _CPUS)).st_mode)
     except OSError:
         return None
-    return Lxcfs(mount, files + ((_CPUS,) if has_cpus else ())) if files else None
+    whole = tuple(path for path in _DIRECTORIES if os.path.isdir(os.path.join(mount, path)))
+    return Lxcfs(mount, files + whole) if files else None
 
 
 def _files(mount: str, path: str) -> list[str]:

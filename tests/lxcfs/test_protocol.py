@@ -274,5 +274,6 @@ def test_the_numbers_of_static_directories_are_constants_below_all_others() -> N
     assert tree.NUMBERS[""] == tree.ROOT == 1
     assert tree.NUMBERS["proc"] == 2
     assert tree.NUMBERS["sys/devices/system/cpu"] == 6
+    assert tree.NUMBERS["sys/block"] == 8
     assert max(tree.NUMBERS.values()) < tree.FIRST_FREE
     assert all(tree.parent(path) in tree.NUMBERS for path in tree.NUMBERS)

@@ -112,15 +112,21 @@ def test_outside_of_containers_every_file_is_the_hosts(served: Filesystem, host:
     assert set(served.names(CPU, 0)) == set(host.names(CPU))
 
 
-def test_a_directory_lists_just_what_can_be_looked_up(served: Filesystem, one_cpu: int) -> None:
-    found = list(walk(served, one_cpu))
+@pytest.mark.parametrize("inside", [True, False], ids=["container", "host"])
+def test_a_directory_lists_just_what_can_be_looked_up(
+    served: Filesystem, host: Host, one_cpu: int, inside: bool
+) -> None:
+    pid = one_cpu if inside else 0
+    found = list(walk(served, pid))
     assert {view.path for view in HERE} <= set(found)
     assert len(found) == len(set(found))
     for path in found:
-        mode = served.attributes(path, one_cpu).mode
+        mode = served.attributes(path, pid).mode
         assert stat.S_ISLNK(mode) or mode & 0o222 == 0
         if stat.S_ISLNK(mode):
-            assert served.link(path, one_cpu)
+            assert served.link(path, pid)
+    if not inside:
+        assert {f"sys/block/{name}" for name in host.names("sys/block")} <= set(found)
 
 
 @pytest.mark.usefixtures("two_cpus")

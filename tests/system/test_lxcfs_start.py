@@ -71,7 +71,7 @@ def test_a_started_daemon_serves_when_start_returns(place: Place) -> None:
     assert lxcfs.serving(place.mount) is None
     found = lxcfs.start(place.mount, place.run_dir)
     assert found is not None
-    assert {"proc/meminfo", "proc/stat", "sys/devices/system/cpu"} <= set(found.paths)
+    assert {"proc/meminfo", "proc/stat", "sys/devices/system/cpu", "sys/block"} <= set(found.paths)
     assert found == lxcfs.serving(place.mount)
     place.kill(signal.SIGTERM)
     assert lxcfs.serving(place.mount) is None

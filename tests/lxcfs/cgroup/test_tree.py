@@ -198,7 +198,7 @@ def test_v2_memory_by_node(v2: Tree) -> None:
         )
 
 
-def test_the_machines_nodes_have_cpus_and_memory(tmp_path: Path) -> None:
+def test_the_machines_nodes_have_cpus_memory_and_huge_pages(tmp_path: Path) -> None:
     made, folder = Tree(tmp_path), "sys/devices/system/node"
     host = Host(str(tmp_path), keep=0)
     assert tree.nodes(host) == {}
@@ -206,7 +206,8 @@ def test_the_machines_nodes_have_cpus_and_memory(tmp_path: Path) -> None:
     for number, cpus in ((0, "0-1"), (2, "")):
         made.write(f"{folder}/node{number}/cpulist", cpus)
         made.write(f"{folder}/node{number}/meminfo", f"Node {number} MemTotal:   2048 kB\nNode {number} MemFree: 1 kB")
-    assert tree.nodes(host) == {0: Node((0, 1), 2 << 20), 2: Node((), 2 << 20)}
+    made.write(f"{folder}/node2/hugepages/hugepages-2048kB/nr_hugepages", 7)
+    assert tree.nodes(host) == {0: Node((0, 1), 2 << 20, {}), 2: Node((), 2 << 20, {2 << 20: 7})}
     host.close()
 
 
