@@ -80,8 +80,8 @@ for folder, _, names in os.walk(sys.argv[1]):
                 word = open(path, "rb").read().split()[:1]
             except OSError as error:
                 word = os.strerror(error.errno)
-            deep = below.count("/") > 5 and isinstance(word, list)  # the machine's own figures, which move
-            print(below, "" if deep else word)
+            figures = below.count("/") > 5 or below.startswith("/sys/block/")  # of the machine, which move
+            print(below, "" if figures and isinstance(word, list) else word)
 """
 MOVING = ("/proc/uptime", "/proc/loadavg")
 
