@@ -143,7 +143,7 @@ def running(lxc: Lxc, name: str) -> Iterator[Box]:
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         try:
-            lxc.tool("wait", name, "-s", "RUNNING|STOPPED", "-t", str(SECONDS))
+            lxc.tool("wait", name, "-s", "RUNNING", "-t", str(SECONDS))  # until it begins it is STOPPED
             assert process.poll() is None, "it ended"
             Box(lxc, name).run("true")
         except AssertionError as error:
