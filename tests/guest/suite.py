@@ -20,6 +20,9 @@ from tests.peers import packaged
 
 _TESTS = Path(__file__).parents[1]
 _ALL = "system and not guest"
+_MEMORY = "4G"
+_PATIENCE = 1800
+"""Seconds for the whole run."""
 
 
 def pytest_command(kernel: str, arguments: Sequence[str]) -> list[str]:
@@ -48,7 +51,7 @@ def main(arguments: Sequence[str]) -> int:
     for peer in packaged.PEERS:
         with contextlib.suppress(errors.Error):  # the test that misses it says so
             peer.program()
-    what = run.Run(pytest_command(options.kernel, rest), rw=options.rw, cpus=2)
+    what = run.Run(pytest_command(options.kernel, rest), rw=options.rw, cpus=2, memory=_MEMORY, timeout=_PATIENCE)
     return run.run(kernel, what, os.environ)
 
 
