@@ -28,7 +28,7 @@ _PATIENCE = 1800
 def pytest_command(kernel: str, arguments: Sequence[str]) -> list[str]:
     """What runs in the guest: the cache of the checkout is left alone, and a test that hangs ends the run."""
     uml = kernel == "uml"
-    marks, patience = (_ALL, 180) if uml else (f"smoke and {_ALL}", 600)
+    marks, patience = (_ALL, 400) if uml else (f"smoke and {_ALL}", 600)
     hanging = ("-o", f"faulthandler_timeout={patience}", "-o", "faulthandler_exit_on_timeout=true")
     chosen = [word for word in arguments if os.path.exists(word.partition("::")[0])]
     modules = [] if chosen else written_out("system" if uml else "smoke")
