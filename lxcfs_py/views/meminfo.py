@@ -199,8 +199,10 @@ def _layout(masked: bytes) -> _Layout:
             if b"0" in label:
                 picks.append(len(_PLACES) + len(slices))
                 slices.append(line.span(1))
-                label = b"%b"
-            template.append(label + b":" + b"0".rjust(23 - len(line[1])) + unit)
+                kept = b"%b"
+            else:
+                kept = label.replace(b"%", b"%%")
+            template.append(kept + b":" + b"0".rjust(23 - len(line[1])) + unit)
     if b"MemTotal" not in numbers:
         raise ParseError("proc/meminfo", None, "no MemTotal")
     return _Layout(

@@ -186,6 +186,12 @@ def test_hosts_whose_labels_differ_in_a_digit_keep_theirs() -> None:
         assert list(lines(meminfo.render(SMALL, text))) == list(lines(text))
 
 
+@pytest.mark.parametrize("label", [b"Idle%", b"Used%d", b"%b", b"100%x"])
+def test_a_label_may_have_a_percent_sign(label: bytes) -> None:
+    text = MEMINFO + label + b":              7 kB\n"
+    assert label + b":" + b"0 kB".rjust(26 - len(label)) in meminfo.render(SMALL, text)
+
+
 def test_the_lines_are_the_hosts_on_every_captured_machine(scenario: Scenario) -> None:
     with scenario.host() as host:
         text = host.read("proc/meminfo")
