@@ -21,6 +21,7 @@ from pathlib import Path
 
 from lxcfs_py import linux
 from lxcfs_py.errors import NotFound, Unsupported
+from lxcfs_py.rundir import state
 from tests import cgroups
 from tests.system import serving
 
@@ -33,15 +34,24 @@ class Daemon:
     name: str
     process: subprocess.Popen[bytes]
     mount: Path
+    run: Path
+    """Its run directory."""
     group: str
     log: Path
 
     def pin(self, cpus: Iterable[int]) -> None:
-        """Every thread of every process of the daemon, and all that they start later."""
-        wanted = set(cpus)
-        for pid in cgroups.processes(self.group):
-            for thread in os.listdir(f"/proc/{pid}/task"):
-                os.sched_setaffinity(int(thread), wanted)
+        """All its processes, by the cpuset controller: what they choose for themselves among these CPUs stays."""
+        top = cgroups.TOP if cgroups.pure_v2() else cgroups.TOP / "cpuset"
+        Path(f"{top}{self.group}/cpuset.cpus").write_text(",".join(map(str, cpus)))
+
+    def processes(self) -> list[int]:
+        """All that live now."""
+        return sorted(cgroups.processes(self.group))
+
+    def workers(self) -> list[int]:
+        """Of lxcfs-py: those that answer reads."""
+        known = state.read(str(self.run))
+        return [one.pid for one in known.workers][:-2] if known is not None else []
 
     def cpu_time(self) -> float:
         """Of all its processes, those that ended too; seconds."""
@@ -115,7 +125,7 @@ def daemon(name: str, group: str, command: Command | None = None, parent: Path |
                 _await_mount(table.fileno(), mount, process, log)
                 if command in (ours, fusepy):  # these make more mounts than one, and say when all are there
                     serving.await_ready(listening, process, log)
-                yield Daemon(name, process, mount, group, log)
+                yield Daemon(name, process, mount, run, group, log)
             finally:
                 _stop(process, mount, group)
 

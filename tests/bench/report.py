@@ -1,149 +1,116 @@
-"""What the rounds say, as tables: values in, text out.
-
-A cell is the median over the rounds of each round's quantile; ratios are of the cells' p50. CPU time is the whole
-daemon's per 10,000 reads, the mean over all rounds.
-"""
+"""Figures as tables for a terminal and for the README, and beside those of an earlier run: values in, text out."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
-from statistics import fmean, median
+from collections.abc import Iterable, Mapping, Sequence
 
-PER = 10_000
+from tests.bench.figures import SUBJECT, Figure, Judged
+from tests.bench.measurements import BY_NAME
 
-
-@dataclass(frozen=True)
-class Round:
-    """One run of the reader."""
-
-    placement: str
-    file: str
-    target: str
-    bytes: int
-    p50: float
-    """Microseconds, like the next four."""
-    p90: float
-    p99: float
-    least: float
-    mean: float
-    cpu: float | None
-    """CPU time of the daemon per PER reads, seconds; None where there is no daemon."""
+_VERDICTS = {True: "met", False: "MISSED", None: ""}
 
 
-@dataclass(frozen=True)
-class Cell:
-    """All rounds of one placement, file and target."""
-
-    placement: str
-    file: str
-    target: str
-    rounds: int
-    bytes: int
-    p50: float
-    p90: float
-    p99: float
-    p50_low: float
-    """The least and the greatest p50 of the rounds: how far the figure can be trusted."""
-    p50_high: float
-    cpu: float | None
-
-
-def cells(rounds: Iterable[Round]) -> list[Cell]:
-    """In the order in which the rounds first name them."""
-    grouped: dict[tuple[str, str, str], list[Round]] = {}
-    for one in rounds:
-        grouped.setdefault((one.placement, one.file, one.target), []).append(one)
-    return [_cell(group) for group in grouped.values()]
-
-
-def _cell(group: Sequence[Round]) -> Cell:
-    first = group[0]
-    cpu = [one.cpu for one in group if one.cpu is not None]
-    p50 = [one.p50 for one in group]
-    return Cell(
-        placement=first.placement,
-        file=first.file,
-        target=first.target,
-        rounds=len(group),
-        bytes=group[-1].bytes,
-        p50=median(p50),
-        p90=median(one.p90 for one in group),
-        p99=median(one.p99 for one in group),
-        p50_low=min(p50),
-        p50_high=max(p50),
-        cpu=fmean(cpu) if cpu else None,
-    )
-
-
-def ratio(table: Iterable[Cell], cell: Cell, reference: str) -> float | None:
-    """p50 of a cell to that of the same place and file of another target."""
-    for other in table:
-        if (other.placement, other.file, other.target) == (cell.placement, cell.file, reference):
-            return cell.p50 / other.p50
-    return None
-
-
-def columns(table: Sequence[Cell], reference: str) -> list[list[str]]:
-    """Rows of words, the heading first."""
-    rows = [["placement", "file", "target", "bytes", "p50", "p90", "p99", "rounds' p50", f"to {reference}", "CPU"]]
-    for cell in table:
-        to = ratio(table, cell, reference)
-        rows.append(
-            [
-                cell.placement,
-                cell.file,
-                cell.target,
-                str(cell.bytes),
-                _us(cell.p50),
-                _us(cell.p90),
-                _us(cell.p99),
-                f"{_us(cell.p50_low)}-{_us(cell.p50_high)}",
-                "-" if to is None else f"{to:.2f}",
-                "-" if cell.cpu is None else f"{cell.cpu:.2f}",
-            ]
-        )
-    return rows
-
-
-def text(table: Sequence[Cell], reference: str) -> str:
-    """For a terminal: words to the left, numbers to the right, a blank line between files."""
-    rows = columns(table, reference)
-    widths = [max(len(row[index]) for row in rows) for index in range(len(rows[0]))]
-    lines, before = [], rows[0][1]
-    for row in rows:
-        if row[1] != before:
-            lines.append("")
-        before = row[1]
-        cut = [word.ljust(w) if i < 3 else word.rjust(w) for i, (word, w) in enumerate(zip(row, widths, strict=True))]
-        lines.append("  ".join(cut).rstrip())
-    return "\n".join(lines) + "\n"
-
-
-def markdown(table: Sequence[Cell], reference: str, subject: str) -> str:
-    """For the README: one table a placement, one row a file, p50 / p99 of each target, and the subject's ratio."""
+def text(judged: Sequence[Judged], before: Sequence[Figure] = ()) -> str:
+    """For a terminal: one table a measurement; what it was in an earlier run as well, where one is given."""
+    earlier = {(figure.measurement, figure.case): figure for figure in before}
     parts = []
-    for placement in dict.fromkeys(cell.placement for cell in table):
-        here = [cell for cell in table if cell.placement == placement]
-        targets = list(dict.fromkeys(cell.target for cell in here))
-        parts.append(_markdown(placement, here, targets, reference, subject))
+    for name in dict.fromkeys(one.figure.measurement for one in judged):
+        measurement = BY_NAME[name]
+        rows = [_heads(bool(before))]
+        for one in judged:
+            if one.figure.measurement == name:
+                then = earlier.get((name, one.figure.case))
+                rows.append([*_words(one), *([_then(one, then)] if before else []), _more(one.figure.more)])
+        unit = f", {measurement.unit}" if measurement.unit else ""
+        parts.append(f"{name}: {measurement.what}{unit}\n{_aligned(rows)}")
     return "\n".join(parts)
 
 
-def _markdown(placement: str, here: Sequence[Cell], targets: Sequence[str], reference: str, subject: str) -> str:
-    heads = [f"file, {placement}", *targets, f"{subject} to {reference}", f"CPU {reference}", f"CPU {subject}"]
-    lines = [_row(heads), _row(["---"] + ["---:"] * (len(heads) - 1))]
-    for file in dict.fromkeys(cell.file for cell in here):
-        by = {cell.target: cell for cell in here if cell.file == file}
-        to = ratio(here, by[subject], reference) if subject in by else None
-        words = [f"{_us(by[target].p50)} / {_us(by[target].p99)}" for target in targets]
-        cpu = [by[name].cpu if name in by else None for name in (reference, subject)]
-        lines.append(
-            _row(
-                [f"`{file}`", *words, "-" if to is None else f"{to:.2f}"]
-                + ["-" if seconds is None else f"{seconds:.2f} s" for seconds in cpu]
-            )
-        )
+def _heads(compared: bool) -> list[str]:
+    return ["", SUBJECT, "peer", "ratio", "goal", "", *(["before"] if compared else []), "also"]
+
+
+def _words(one: Judged) -> list[str]:
+    return [
+        one.figure.case,
+        amount(one.value),
+        "" if one.other is None else f"{amount(one.other)} {one.peer}",
+        "" if one.ratio is None else f"{one.ratio:.2f}",
+        one.goal.text(one.unit) if one.goal else "",
+        _VERDICTS[one.met],
+    ]
+
+
+def _then(one: Judged, then: Figure | None) -> str:
+    """Our value and the ratio of an earlier run: the machine may have been another, the ratio says more."""
+    if then is None:
+        return "-"
+    other = then.values.get(one.peer) if one.peer else None
+    ratio = f" ({then.values[SUBJECT] / other:.2f})" if other else ""
+    return f"{amount(then.values[SUBJECT])}{ratio}"
+
+
+def _more(more: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {amount(value)}" for name, value in more.items())
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Words to the left, numbers to the right."""
+    widths = [max(len(row[index]) for row in rows) for index in range(len(rows[0]))]
+    last = len(widths) - 1
+    lines = []
+    for row in rows:
+        cut = [
+            word.ljust(width) if index in (0, last) else word.rjust(width)
+            for index, (word, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append(f"  {'  '.join(cut)}".rstrip())
+    return "\n".join(lines) + "\n"
+
+
+def markdown(judged: Sequence[Judged]) -> str:
+    """For the README: what is measured file by file and place by place as one grid each, the rest as one list."""
+    grids = ("latency", "cpu")
+    parts = [grid for name in grids if (grid := _grid([one for one in judged if one.figure.measurement == name]))]
+    rest = [one for one in judged if one.figure.measurement not in grids]
+    return "\n".join([*parts, *([_list(rest)] if rest else [])])
+
+
+def _grid(judged: Sequence[Judged]) -> str:
+    """One row a file, one column a placement: ours, the peer's, and the ratio."""
+    if not judged:
+        return ""
+    first = judged[0]
+    cells = {tuple(one.figure.case.split(", ", 1)): one for one in judged}
+    places = list(dict.fromkeys(place for _, place in cells))
+    measurement = BY_NAME[first.figure.measurement]
+    lines = [
+        _row([f"{measurement.what}, {measurement.unit}: {SUBJECT} / {first.peer} (ratio)", *places]),
+        _row(["---"] + ["---:"] * len(places)),
+    ]
+    for file in dict.fromkeys(file for file, _ in cells):
+        lines.append(_row([f"`{file}`", *(_cell(cells.get((file, place))) for place in places)]))
+    return "\n".join(lines) + "\n"
+
+
+def _cell(one: Judged | None) -> str:
+    if one is None or one.other is None or one.ratio is None:
+        return "-"
+    missed = "" if one.met is not False else f", goal {one.goal.text(one.unit)}" if one.goal else ""
+    return f"{amount(one.value)} / {amount(one.other)} ({one.ratio:.2f}{missed})"
+
+
+def _list(judged: Sequence[Judged]) -> str:
+    lines = [_row(["what", "case", SUBJECT, "beside", "ratio", "goal"]), _row(["---"] * 2 + ["---:"] * 4)]
+    before = ""
+    for one in judged:
+        measurement = BY_NAME[one.figure.measurement]
+        beside = "-" if one.other is None else f"{amount(one.other)} {one.peer}"
+        goal = f"{one.goal.text(one.unit)} {_VERDICTS[one.met]}".strip() if one.goal else "-"
+        what = measurement.what if measurement.name != before else ""
+        ratio = "-" if one.ratio is None else f"{one.ratio:.2f}"
+        lines.append(_row([what, one.figure.case, f"{amount(one.value)} {one.unit}".strip(), beside, ratio, goal]))
+        before = measurement.name
     return "\n".join(lines) + "\n"
 
 
@@ -151,9 +118,8 @@ def _row(words: Iterable[str]) -> str:
     return f"| {' | '.join(words)} |"
 
 
-def as_json(table: Sequence[Cell]) -> list[dict[str, object]]:
-    return [asdict(cell) for cell in table]
-
-
-def _us(value: float) -> str:
-    return f"{value:.1f}" if value < 100 else f"{value:.0f}"
+def amount(value: float) -> str:
+    """Three significant digits, more where the number is whole."""
+    if value == int(value) or abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"

@@ -1,64 +1,84 @@
-"""The arithmetic and the tables of the bench."""
+"""The tables that the figures become, and how rounds become figures."""
 
 from __future__ import annotations
-
-import subprocess
-from pathlib import Path
 
 import pytest
 
 from tests.bench import __main__ as bench
-from tests.bench import report
-from tests.bench.report import Round
+from tests.bench import figures, latency, measurements, report, stage
+from tests.bench.figures import Figure, Judged
+from tests.bench.latency import Round
 
 
-def measured(target: str, p50: float, *, file: str = "proc/meminfo", cpu: float | None = None) -> Round:
-    return Round("same CPU", file, target, 1503, p50, p50 * 2, p50 * 3, p50 / 2, p50, cpu)
+def measured(target: str, p50: float, cpu: float | None = None) -> Round:
+    return Round("proc/meminfo, same CPU", target, {"p50": p50, "p99": p50 * 3}, cpu)
 
 
 ROUNDS = [
     measured("native", 10.0),
-    measured("lxcfs", 90.0, cpu=1.0),
-    measured("lxcfs-py", 40.0, cpu=0.5),
+    measured("lxcfs", 90.0, 1.0),
+    measured("lxcfs-py", 40.0, 0.5),
     measured("native", 30.0),
-    measured("lxcfs", 100.0, cpu=2.0),
-    measured("lxcfs-py", 60.0, cpu=0.75),
+    measured("lxcfs", 100.0, 2.0),
+    measured("lxcfs-py", 60.0, 0.75),
     measured("native", 11.0),
-    measured("lxcfs", 110.0, cpu=3.0),
-    measured("lxcfs-py", 50.0, cpu=1.0),
+    measured("lxcfs", 110.0, 3.0),
+    measured("lxcfs-py", 50.0, 1.0),
 ]
 
 
-def test_a_cell_is_the_median_of_the_rounds_and_the_mean_of_cpu_time() -> None:
-    native, lxcfs, ours = report.cells(ROUNDS)
-    assert (native.p50, native.p50_low, native.p50_high, native.cpu, native.rounds) == (11.0, 10.0, 30.0, None, 3)
-    assert (lxcfs.p50, lxcfs.p90, lxcfs.p99, lxcfs.cpu) == (100.0, 200.0, 300.0, 2.0)
-    assert (ours.target, ours.p50, ours.cpu) == ("lxcfs-py", 50.0, 0.75)
+def judged(*found: Figure) -> list[Judged]:
+    known = [(figure, measurements.BY_NAME[figure.measurement]) for figure in found]
+    return [figures.judge(figure, each.unit, each.peer, each.goals) for figure, each in known]
 
 
-def test_ratios_are_to_the_reference_of_the_same_file_and_place() -> None:
-    table = report.cells([*ROUNDS, measured("lxcfs", 1.0, file="proc/stat")])
-    assert [report.ratio(table, cell, "lxcfs") for cell in table] == [0.11, 1.0, 0.5, 1.0]
-    assert report.ratio(table, table[0], "absent") is None
+def test_a_figure_is_the_median_of_the_rounds_and_the_mean_of_cpu_time() -> None:
+    time, cpu = latency.figures(ROUNDS)
+    assert time.values == {"native": 11.0, "lxcfs": 100.0, "lxcfs-py": 50.0}
+    assert time.more["lxcfs-py p99 us"] == 150.0
+    assert cpu.values == {"lxcfs": 2.0, "lxcfs-py": 0.75}
 
 
-def test_the_text_aligns_and_marks_what_is_not_there() -> None:
-    lines = report.text(report.cells(ROUNDS), "lxcfs").splitlines()
-    assert lines[0].split()[:3] == ["placement", "file", "target"]
-    assert lines[2].endswith("11.0  22.0  33.0    10.0-30.0      0.11     -")
-    assert lines[4].endswith("0.50  0.75")
+def test_the_text_says_ratio_goal_and_verdict() -> None:
+    lines = report.text(judged(*latency.figures(ROUNDS))).splitlines()
+    assert lines[0].startswith("latency: open + read to the end + close by caller, p50, us")
+    assert lines[2].split()[:9] == ["proc/meminfo,", "same", "CPU", "50", "100", "lxcfs", "0.50", "<=", "0.75"]
+    assert " met " in lines[2]
 
 
-def test_markdown_has_one_row_a_file_and_the_same_number_of_cells_everywhere() -> None:
-    text = report.markdown(report.cells(ROUNDS), "lxcfs", "lxcfs-py")
-    lines = text.splitlines()
-    assert {line.count("|") for line in lines} == {8}
-    assert lines[2] == "| `proc/meminfo` | 11.0 / 33.0 | 100 / 300 | 50.0 / 150 | 0.50 | 2.00 s | 0.75 s |"
+def test_an_earlier_run_stands_beside_this_one() -> None:
+    now, before = Figure("kills", "5 reads", {"lxcfs-py": 60.0}), Figure("kills", "5 reads", {"lxcfs-py": 70.0})
+    assert "MISSED      70" in report.text(judged(now), [before])
+    other = Figure("latency", "proc/stat, same CPU", {"lxcfs-py": 60.0, "lxcfs": 80.0})
+    assert " 60 (0.75)" in report.text(judged(other), [other])
+    assert " -" in report.text(judged(now), [other]).splitlines()[2]
 
 
-def test_markdown_without_the_subject_leaves_its_figures_out() -> None:
-    text = report.markdown(report.cells(ROUNDS[:2]), "lxcfs", "lxcfs-py")
-    assert "| 10.0 / 30.0 | 90.0 / 270 | - | 1.00 s | - |" in text
+def test_markdown_has_a_grid_for_latency_and_a_list_for_the_rest() -> None:
+    found = [*latency.figures(ROUNDS), Figure("kills", "5 reads", {"lxcfs-py": 60.0})]
+    grid, cpu, rest = (part.splitlines() for part in report.markdown(judged(*found)).split("\n\n"))
+    assert grid[2] == "| `proc/meminfo` | 50 / 100 (0.50) |"
+    assert cpu[2] == "| `proc/meminfo` | 0.75 / 2 (0.38) |"
+    assert rest[2].endswith("| 5 reads | 60 ms | - | - | <= 50 ms MISSED |")
+    for table in (grid, cpu, rest):
+        assert len({line.count("|") for line in table}) == 1
+
+
+def test_a_missed_goal_is_named_in_the_grid() -> None:
+    figure = Figure("latency", "proc/stat, same CPU", {"lxcfs-py": 95.0, "lxcfs": 100.0})
+    assert "(0.95, goal <= 0.9)" in report.markdown(judged(figure))
+
+
+@pytest.mark.parametrize(
+    ("value", "words"), [(0.0, "0"), (0.125, "0.12"), (12.34, "12.3"), (1503.0, "1,503"), (123.4, "123"), (2.0, "2")]
+)
+def test_amounts_have_three_digits(value: float, words: str) -> None:
+    assert report.amount(value) == words
+
+
+def test_names_of_measurements_are_distinct_and_every_goal_can_be_told() -> None:
+    assert len(measurements.BY_NAME) == len(measurements.MEASUREMENTS)
+    assert all(goal.text(one.unit) for one in measurements.MEASUREMENTS for _, goal in one.goals)
 
 
 @pytest.mark.parametrize(
@@ -69,44 +89,10 @@ def test_markdown_without_the_subject_leaves_its_figures_out() -> None:
     ],
 )
 def test_placements_use_only_cpus_that_we_may_use(cpus: list[int], expected: list[tuple[object, ...]]) -> None:
-    assert [tuple(placement) for placement in bench.placements(cpus)] == expected
+    assert [tuple(placement) for placement in stage.placements(cpus)] == expected
 
 
-def test_quick_is_less_of_everything_and_can_be_overruled() -> None:
-    full, quick = bench.parse([]), bench.parse(["--quick"])
-    assert (quick.rounds, quick.passes, quick.warm_up) < (full.rounds, full.passes, full.warm_up)
+def test_quick_is_fewer_rounds_and_can_be_overruled() -> None:
+    assert bench.parse(["--quick"]).rounds < bench.parse([]).rounds
     assert bench.parse(["--quick", "--rounds", "9"]).rounds == 9
-
-
-@pytest.fixture(scope="module")
-def reader(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    program = tmp_path_factory.mktemp("reader") / "reader"
-    source = Path(bench.__file__).with_name("reader.c")
-    subprocess.run(["gcc", "-O2", "-Wall", "-Wextra", "-Werror", "-o", program, source], check=True)
-    return program
-
-
-@pytest.mark.parametrize("buffer", [1, 7, 4096, 100_000])
-def test_the_reader_counts_every_byte_whatever_the_buffer(reader: Path, tmp_path: Path, buffer: int) -> None:
-    file = tmp_path / "file"
-    file.write_bytes(b"x" * 10_000)
-    run = subprocess.run([reader, "-n5", "-w0", f"-b{buffer}", file], capture_output=True, text=True, check=True)
-    size, p50, p90, p99, least, mean = map(float, run.stdout.split())
-    assert size == 10_000
-    assert 0 < least <= p50 <= p90 <= p99
-    assert least <= mean <= p99
-
-
-@pytest.mark.parametrize(
-    ("arguments", "why"),
-    [
-        (["-n0", "/proc/uptime"], "not a number of at least 1: 0"),
-        (["-n12x", "/proc/uptime"], "not a number of at least 1: 12x"),
-        (["/nowhere"], "/nowhere: No such file or directory"),
-        ([], "usage: reader"),
-    ],
-)
-def test_the_reader_says_what_is_wrong(reader: Path, arguments: list[str], why: str) -> None:
-    run = subprocess.run([reader, *arguments], capture_output=True, text=True)
-    assert run.returncode != 0
-    assert why in run.stderr
+    assert bench.parse(["--only", "kills"]).only == ["kills"]
