@@ -52,7 +52,7 @@ def _filesystem(keeper: Keeper, run_dir: str, generation: Word = (0,), hosts_tex
 
 def serve(options: argparse.Namespace) -> None:
     """Mount and serve until told to end."""
-    from lxcfs_py import supervisor
+    from lxcfs_py import libfuse, services, supervisor
     from lxcfs_py.fuse import options as mount_options
 
     for flag, why in dropin.say(options.obsolete):
@@ -69,11 +69,14 @@ def serve(options: argparse.Namespace) -> None:
         os.path.abspath(options.pidfile) if options.pidfile else None,
         options.io_accounting,
     )
+    host = Host()
     if options.transport == "fusepy":
-        supervisor.serve_through_libfuse(config, _tree, Host())
-    else:
-        host = Host()
-        supervisor.Supervisor(config, _tree, host, _tree if host.exists(psi.FOLDER) else None).serve()
+        libfuse.serve(config, _tree, host)
+        return
+    rows = [services.callers(config, _tree)]
+    if host.exists(psi.FOLDER):
+        rows.append(services.pressures(config, _tree, host))
+    supervisor.Supervisor(config, rows, host).serve()
 
 
 def _source(named: str | None) -> Source:

@@ -66,12 +66,12 @@ def exclusive(host: Host, config: Config) -> Iterator[None]:
         except BaseException:
             _remove_made(config.run_dir, missing)
             raise
-        rundir.clear(config.run_dir)
+        rundir.clear(config.run_dir, mountpoint.below(host, config.run_dir))
         rundir.make(config.run_dir)
         try:
             yield
         finally:
-            rundir.clear(config.run_dir)
+            rundir.clear(config.run_dir, mountpoint.below(host, config.run_dir))
     finally:
         if made:
             with suppress(OSError):

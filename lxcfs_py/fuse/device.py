@@ -53,7 +53,7 @@ def mount(connection: int, path: str, options: MountOptions) -> None:
         raise
 
 
-def begin(connection: int) -> None:
+def begin(connection: int, answer: Callable[[int, protocol.Init], bytes] = protocol.init) -> None:
     """Answer INIT, which the kernel sends first and once."""
     buffer = memoryview(bytearray(protocol.REQUEST_SIZE))
     for _ in range(2):  # a kernel of a later major version asks a second time
@@ -64,7 +64,7 @@ def begin(connection: int) -> None:
         request = protocol.decode(buffer, os.readv(connection, [buffer]))
         if not isinstance(request.argument, protocol.Init):
             raise Error(f"the kernel asked for opcode {request.opcode} before INIT")
-        os.write(connection, protocol.init(request.unique, request.argument))
+        os.write(connection, answer(request.unique, request.argument))
         if request.argument.major <= protocol.VERSION[0]:
             return
 

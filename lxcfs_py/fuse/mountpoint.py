@@ -45,6 +45,12 @@ def mounted(host: Host, path: str) -> str | None:
     return found[-1] if found else None
 
 
+def below(host: Host, path: str) -> list[str]:
+    """Where something is mounted at or below a resolved path."""
+    points = (mount.mount_point for mount in parse.mountinfo(host.read("proc/self/mountinfo")))
+    return [point for point in points if f"{point}/".startswith(f"{path}/")]
+
+
 def health(path: str, patience: float = _PATIENCE) -> Health:
     """Ask the file system at a path for statfs(2), in a child that may hang instead of us."""
     child = os.fork()

@@ -21,6 +21,7 @@ import fnmatch
 import logging
 import os
 import shutil
+from collections.abc import Collection
 
 from lxcfs_py.errors import Error
 from lxcfs_py.rundir.control import Control
@@ -69,10 +70,12 @@ def make(path: str) -> None:
         os.makedirs(f"{path}/{name}", 0o700, exist_ok=True)
 
 
-def clear(path: str) -> None:
-    """Remove what belongs to a mount that is no more."""
-    for name in _FOLDERS:
-        shutil.rmtree(f"{path}/{name}", ignore_errors=True)
+def clear(path: str, mounts: Collection[str] = ()) -> None:
+    """Remove what belongs to a mount that is no more; not the folders in which something is mounted (`mounts`: their
+    absolute paths)."""
+    for folder in (f"{path}/{name}" for name in _FOLDERS):
+        if not any(f"{mount}/".startswith(f"{folder}/") for mount in mounts):
+            shutil.rmtree(folder, ignore_errors=True)
     for name in (*_FILES, *fnmatch.filter(os.listdir(path), "kept.*")):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(f"{path}/{name}")

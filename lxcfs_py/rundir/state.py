@@ -1,8 +1,10 @@
 """Who serves: the instance lock and state.json, for `lxcfs-py status`, for pyrun, and for the next `serve`.
 
 state.json: {"version": "0.1.0", "mount": "/var/lib/lxcfs-py", "transport": "device",
-"started": seconds since the epoch, "supervisor": PROCESS, "workers": [PROCESS, ...]}
-with PROCESS = {"pid": 1, "start": starttime of /proc/PID/stat}. A pid alone could be another process by now.
+"started": seconds since the epoch, "supervisor": PROCESS, "workers": [PROCESS, ...], "mounts": [MOUNT, ...]}
+with PROCESS = {"pid": 1, "start": starttime of /proc/PID/stat, "name": "worker-0"}, since a pid alone could be another
+process by now, and MOUNT = {"name": "callers", "path": "/var/lib/lxcfs-py", "mounted": nanoseconds since the epoch}.
+The first releases wrote no names and no mounts.
 """
 
 from __future__ import annotations
@@ -25,6 +27,18 @@ class Process:
 
     pid: int
     start: int
+    name: str = ""
+    """What it is there for: "worker-0", "sampler"; "" for the supervisor."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """One FUSE connection."""
+
+    name: str
+    path: str
+    mounted: int
+    """When: nanoseconds since the epoch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +52,13 @@ class State:
     supervisor: Process
     workers: tuple[Process, ...] = ()
     """The sampler too."""
+    mounts: tuple[Mount, ...] = ()
 
 
-def process(host: Host, pid: int) -> Process:
+def process(host: Host, pid: int, name: str = "") -> Process:
     """A process as it is to be found again; ESRCH or ENOENT if it is gone."""
     text = host.read(f"proc/{pid}/stat")
-    return Process(pid, int(text[text.rindex(b")") + 2 :].split()[19]))
+    return Process(pid, int(text[text.rindex(b")") + 2 :].split()[19]), name)
 
 
 def is_alive(host: Host, which: Process) -> bool:
@@ -67,17 +82,18 @@ def read(directory: str) -> State | None:
     try:
         with open(path, "rb") as file:
             raw = json.load(file)
-        processes = [Process(**raw[name]) for name in ("supervisor",)] + [Process(**each) for each in raw["workers"]]
-        return _state(raw, processes)
+        return _state(raw)
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError) as error:
         raise ParseError(path, None, f"not a state of lxcfs-py: {error}") from None
 
 
-def _state(raw: dict[str, Any], processes: list[Process]) -> State:
+def _state(raw: dict[str, Any]) -> State:
     known = {name: raw[name] for name in ("version", "mount", "transport", "started")}
-    return State(**known, supervisor=processes[0], workers=tuple(processes[1:]))
+    workers = tuple(Process(**each) for each in raw["workers"])
+    mounts = tuple(Mount(**each) for each in raw.get("mounts", ()))
+    return State(**known, supervisor=Process(**raw["supervisor"]), workers=workers, mounts=mounts)
 
 
 def remove(directory: str) -> None:

@@ -454,6 +454,16 @@ def test_what_belongs_to_a_mount_goes_with_it_and_records_stay(directory: str) -
     assert Records(directory).record("load", "/a") == b"1"
 
 
+def test_where_something_is_mounted_nothing_is_removed(directory: str) -> None:
+    rundir.make(directory)
+    Path(directory, "texts/inside").mkdir()
+    for folder in ("texts/inside", "slots"):
+        Path(directory, folder, "file").touch()
+    rundir.clear(directory, [f"{directory}/texts/inside", f"{directory}/slo"])
+    assert Path(directory, "texts/inside/file").exists()
+    assert not Path(directory, "slots").exists(), "a name that begins alike is another"
+
+
 def test_only_root_can_look_into_it(directory: str) -> None:
     rundir.make(directory)
     assert os.stat(directory).st_mode & 0o777 == 0o700
@@ -463,7 +473,9 @@ def test_only_root_can_look_into_it(directory: str) -> None:
 
 
 def test_a_state_is_read_as_it_was_written(directory: str) -> None:
-    known = State("0.1.0", "/mnt/m", "device", 12.5, Process(3, 4), (Process(5, 6), Process(7, 8)))
+    workers = (Process(5, 6, "worker-0"), Process(7, 8))
+    mounts = (state.Mount("callers", "/mnt/m", 12_500_000_000),)
+    known = State("0.1.0", "/mnt/m", "device", 12.5, Process(3, 4), workers, mounts)
     assert state.read(directory) is None
     state.write(directory, known)
     assert state.read(directory) == known
@@ -519,4 +531,11 @@ def test_the_state_is_json_for_other_programs(directory: str) -> None:
     state.write(directory, State("0.1.0", "/mnt/m", "device", 12.5, Process(3, 4)))
     raw = json.loads(Path(directory, "state.json").read_text())
     assert raw["mount"] == "/mnt/m"
-    assert raw["supervisor"] == {"pid": 3, "start": 4}
+    assert raw["supervisor"] == {"pid": 3, "start": 4, "name": ""}
+
+
+def test_a_state_of_the_first_release_is_read(directory: str) -> None:
+    raw = {"version": "0.1.0", "mount": "/mnt/m", "transport": "device", "started": 12.5}
+    raw |= {"supervisor": {"pid": 3, "start": 4}, "workers": [{"pid": 5, "start": 6}]}
+    Path(directory, "state.json").write_text(json.dumps(raw))
+    assert state.read(directory) == State("0.1.0", "/mnt/m", "device", 12.5, Process(3, 4), (Process(5, 6),))

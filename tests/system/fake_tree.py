@@ -15,11 +15,12 @@ import sys
 import time
 from pathlib import Path
 
+from lxcfs_py import libfuse, services
 from lxcfs_py.fuse import mountpoint, tree
 from lxcfs_py.fuse.tree import Attributes
 from lxcfs_py.host import Host
 from lxcfs_py.instance import Config
-from lxcfs_py.supervisor import Supervisor, serve_through_libfuse
+from lxcfs_py.supervisor import Supervisor
 
 CPU = "sys/devices/system/cpu"
 CONSTANT = b"".join(b"Line%04d:     %8d kB\n" % (number, number * 37) for number in range(55))
@@ -109,9 +110,9 @@ def main(mount: str, _: str, run_dir: str, transport: str = "device") -> None:
     config = Config(mountpoint.resolve(mount), run_dir)
     once = str(Path(run_dir).parent)
     if transport == "device":
-        Supervisor(config, lambda _: FakeTree(once), Host(), patience=0.5).serve()
+        Supervisor(config, [services.callers(config, lambda _: FakeTree(once))], Host(), patience=0.5).serve()
     else:
-        serve_through_libfuse(config, lambda _: FakeTree(once), Host())
+        libfuse.serve(config, lambda _: FakeTree(once), Host())
 
 
 if __name__ == "__main__":

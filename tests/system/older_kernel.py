@@ -10,6 +10,7 @@ import logging
 import os
 import sys
 
+from lxcfs_py import services
 from lxcfs_py.caller import Callers
 from lxcfs_py.cgroup import hierarchy
 from lxcfs_py.filesystem import Filesystem
@@ -32,7 +33,8 @@ def make_tree(keeper: RunDir) -> Filesystem:
 
 def main(mount: str, _: str, run_dir: str) -> None:
     logging.basicConfig(format="lxcfs-py: level=%(levelname)s %(message)s", level=logging.INFO)
-    Supervisor(Config(mountpoint.resolve(mount), run_dir), make_tree, Host()).serve()
+    config = Config(mountpoint.resolve(mount), run_dir)
+    Supervisor(config, [services.callers(config, make_tree)], Host()).serve()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,132 @@
+"""The processes that a supervisor has started, and how each gets a successor when it dies.
+
+A child runs one function and never returns from it. Why one died, and whether its place is to stay empty, is for the
+supervisor to say; who is at a request for too long is `stuck`'s business.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import NoReturn
+
+from lxcfs_py import orders
+from lxcfs_py.connections import Connection
+from lxcfs_py.rundir.slot import Slot
+
+_log = logging.getLogger(__name__)
+
+END = (signal.SIGTERM, signal.SIGINT)
+SIGNALS = (*END, *orders.ORDERS, signal.SIGCHLD)
+"""What a supervisor waits for, blocked; its children ignore all but the last."""
+_QUICK = 1.0
+"""Seconds: a process that lived for less died quickly, and after three of those in a row its successor waits."""
+_LONGEST_DELAY = 1.0
+
+
+@dataclass(slots=True)
+class Child:
+    """A place for a process, and the process that has it."""
+
+    name: str
+    run: Callable[[], None]
+    connection: Connection | None = None
+    """What it serves."""
+    slot: Slot | None = None
+    pid: int = 0
+    started: float = 0.0
+    """Monotonic seconds; of the last start, or of the next while there is no process."""
+    quick_deaths: int = 0
+
+
+@dataclass(slots=True)
+class Children:
+    """The places, in the order that state.json has them."""
+
+    places: list[Child] = field(default_factory=list)
+
+    def __iter__(self) -> Iterator[Child]:
+        return iter(tuple(self.places))
+
+    def start(self, child: Child, before: Child | None = None) -> None:
+        """A new place, the last or before another, and its first process."""
+        self.places.insert(self.places.index(before) if before else len(self.places), child)
+        _fork(child)
+
+    def remove(self, connection: Connection) -> None:
+        """No more processes for a connection."""
+        self.places = [child for child in self.places if child.connection is not connection]
+
+    def pids(self) -> list[int]:
+        """Of those that run."""
+        return [child.pid for child in self.places if child.pid]
+
+    def reap(self) -> Iterator[tuple[Child, int, int]]:
+        """Who has died, its pid, and its exit code or minus the signal's number; its place is empty now."""
+        with suppress(ChildProcessError):
+            while (found := os.waitpid(-1, os.WNOHANG)) != (0, 0):
+                for child in self:
+                    if child.pid == found[0]:
+                        child.pid = 0
+                        yield child, found[0], os.waitstatus_to_exitcode(found[1])
+
+    def restart(self) -> bool:
+        """Start all whose time has come; whether there were any."""
+        now = time.monotonic()
+        due = [child for child in self if not child.pid and child.started <= now]
+        for child in due:
+            try:
+                _fork(child)
+            except OSError as error:
+                child.started = now + _LONGEST_DELAY
+                _log.error("event=fork-failed process=%s cause=%r", child.name, str(error))
+        return bool(due)
+
+    def until_restart(self, longest: float) -> float:
+        """Seconds until the next start is due, `longest` if none is before."""
+        now = time.monotonic()
+        return max(0.0, min([longest, *(child.started - now for child in self if not child.pid)]))
+
+
+def await_restart(child: Child, pid: int, status: int) -> None:
+    """Have the place of a process that died filled again: at once, or after a while where that is no help."""
+    now = time.monotonic()
+    quick = now - child.started < _QUICK
+    child.quick_deaths = child.quick_deaths + 1 if quick else 0
+    excess = child.quick_deaths - 3
+    delay = min(_LONGEST_DELAY, 0.05 * 2 ** min(excess, 10)) if excess >= 0 else 0.0
+    _log.warning("event=died process=%s pid=%d status=%d restart_in=%.2f", child.name, pid, status, delay)
+    child.started = now + delay
+    if child.slot is not None:
+        child.slot.take(False)
+
+
+def _fork(child: Child) -> None:
+    child.started = time.monotonic()
+    child.pid = os.fork()
+    if child.pid == 0:
+        begin(child.run)
+
+
+def begin(run: Callable[[], None]) -> NoReturn:
+    """The rest of a child's life. It leaves signals from the terminal or the service manager to its parent."""
+    status = 1
+    try:
+        for number in (*END, *orders.ORDERS):
+            signal.signal(number, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        gc.freeze()
+        run()
+        status = 0
+    except BaseException:
+        _log.exception("event=failed pid=%d", os.getpid())
+    finally:
+        sys.stderr.flush()
+        os._exit(status)

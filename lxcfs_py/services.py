@@ -1,0 +1,68 @@
+"""The rows of the table of connections: what a daemon serves, and how one process of each serves it.
+
+A further mount is a further function here. Who mounts and starts processes is `supervisor`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from lxcfs_py import blkio, pressure, psi, sampler
+from lxcfs_py.connections import Connection, Service, Serving
+from lxcfs_py.fuse import device, protocol, tree
+from lxcfs_py.host import Host
+from lxcfs_py.instance import Config
+from lxcfs_py.rundir import RunDir
+from lxcfs_py.rundir.nodes import Nodes
+from lxcfs_py.rundir.slot import Slot
+from lxcfs_py.rundir.texts import Texts
+from lxcfs_py.worker import Worker
+
+CALLERS = "callers"
+PRESSURE = "pressure"
+SAMPLER = "sampler"
+
+MakeTree = Callable[[RunDir], tree.Tree]
+"""Called in each process that serves."""
+MakePressures = Callable[[RunDir], pressure.Pressures]
+
+
+def callers(config: Config, make_tree: MakeTree) -> Service:
+    """The by-caller tree, served by workers."""
+    slots = tuple(f"{config.run_dir}/slots/{number}" for number in range(config.workers))
+
+    def work(number: int, connection: Connection, waker: int) -> None:
+        run_dir = RunDir(config.run_dir, f"worker-{number}", waker)
+        slot = Slot(slots[number], protocol.REQUEST_SIZE)
+        before = [Slot(path, protocol.REQUEST_SIZE, lock=False) for path in slots[:number]]
+        Worker(
+            device.Channel(connection.descriptors[0], slot.buffer),
+            slot,
+            before,
+            make_tree(run_dir),
+            Nodes(config.run_dir, tree.NUMBERS, tree.FIRST_FREE),
+            Texts(config.run_dir, number),
+            run_dir.counters,
+            connection.mounted,
+        ).run()
+
+    processes = tuple(Serving(f"worker-{number}", partial(work, number), slot) for number, slot in enumerate(slots))
+    return Service(CALLERS, config.mount, processes, config.options, essential=True)
+
+
+def pressures(config: Config, make: MakePressures, host: Host) -> Service:
+    """The pressure files, mounted over those that the workers serve for reading."""
+
+    def serve(connection: Connection, waker: int) -> None:
+        run_dir = RunDir(config.run_dir, PRESSURE, waker)
+        pressure.serve(connection.descriptors[0], make(run_dir), host, run_dir, connection.mounted)
+
+    process = Serving(PRESSURE, serve, f"{pressure.folder(config.run_dir)}/slot")
+    return Service(PRESSURE, f"{config.mount}/{psi.FOLDER}", (process,), config.options)
+
+
+def sample(config: Config, host: Host, wake: int) -> None:
+    """The process that serves nothing: it keeps the load averages, asleep at the pipe `wake` until it is needed."""
+    accounting = blkio.watch(host) if config.io_accounting else None
+    sampler.run(host, RunDir(config.run_dir, SAMPLER), wake, accounting)
