@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from lxcfs_py import linux
 from tests import cgroups
@@ -43,14 +44,10 @@ class Container:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            preexec_fn=self._enter,
+            preexec_fn=partial(_enter, self.path),
         )
         with process:
             yield process
-
-    def _enter(self) -> None:
-        cgroups.enter(self.path, os.getpid())
-        linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 @contextmanager
@@ -58,3 +55,28 @@ def container(path: str, limits: cgroups.Limits) -> Iterator[Container]:
     """Make the cgroups and the namespace, hand them out, take all of it away."""
     with cgroups.made(path, limits), cgroups.container(path, "") as init:
         yield Container(path, init)
+
+
+@contextmanager
+def crowd(path: str, count: int, limits: cgroups.Limits, files: Sequence[str]) -> Iterator[None]:
+    """Many containers below a cgroup of this path, each of which has read these files, one after the other, and lives
+    until the block ends."""
+    init = ["unshare", "--pid", "--fork", "--kill-child", "sh", "-c", 'cat "$@" >/dev/null && echo; read end', "sh"]
+    with cgroups.made(path), ExitStack() as stack:
+        for number in range(count):
+            group = stack.enter_context(cgroups.made(f"{path}/{number}", limits, delegate=number == 0))
+            process = subprocess.Popen(
+                [*init, *files],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                preexec_fn=partial(_enter, group),
+            )
+            stack.callback(process.communicate)  # ends its input
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"\n", "a container could not read"
+        yield
+
+
+def _enter(path: str) -> None:
+    cgroups.enter(path, os.getpid())
+    linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from tests.bench import concurrency, kills, latency
+from tests.bench import cached, concurrency, crowd, footprint, kills, latency, neighbour
 from tests.bench.figures import PEER, Figure, Goal, Goals
-from tests.bench.stage import Stage
+from tests.bench.stage import NATIVE, Stage
 
 
 class Measurement(NamedTuple):
@@ -43,6 +43,14 @@ MEASUREMENTS = (
         latency.run,
     ),
     Measurement(
+        "cached",
+        "open + read to the end + close by container, page cache warm, p50",
+        "us",
+        NATIVE,
+        (("*", Goal(1.0)),),
+        cached.run,
+    ),
+    Measurement(
         "readers",
         "reads per second of concurrent readers, each in a container of its own",
         "/s",
@@ -65,6 +73,54 @@ MEASUREMENTS = (
         None,
         (("*", Goal(0, of="value")),),
         kills.run,
+    ),
+    Measurement(
+        "memory",
+        "memory of all processes of the daemon",
+        "MB",
+        PEER,
+        (("PSS, *", Goal(60, of="value")),),
+        footprint.memory,
+    ),
+    Measurement(
+        "flat",
+        "its memory after many reads",
+        "MB",
+        footprint.START,
+        (("*", Goal(1.02)),),
+        footprint.memory,
+    ),
+    Measurement(
+        "crowd",
+        "a read by caller on a host with many cgroups, p50",
+        "us",
+        crowd.FEWEST,
+        (("*", Goal(1.15)),),
+        crowd.run,
+    ),
+    Measurement(
+        "loop",
+        "CPU of the daemon while a container reads in a tight loop with 16 processes",
+        "%",
+        PEER,
+        (("by container", Goal(1, of="value")),),
+        neighbour.run,
+    ),
+    Measurement(
+        "neighbour",
+        "a read by caller in another container meanwhile, p50",
+        "us",
+        neighbour.ALONE,
+        (("by container", Goal(1.1)),),
+        neighbour.run,
+    ),
+    Measurement(
+        "idle",
+        "CPU time of an idle daemon that was in use before",
+        "ticks",
+        PEER,
+        (("*, loadavg was not read", Goal(0, of="value")),),
+        footprint.idle,
     ),
 )
 BY_NAME = {measurement.name: measurement for measurement in MEASUREMENTS}
