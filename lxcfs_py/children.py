@@ -28,7 +28,11 @@ SIGNALS = (*END, *orders.ORDERS, signal.SIGCHLD)
 """What a supervisor waits for, blocked; its children ignore all but the last."""
 _QUICK = 1.0
 """Seconds: a process that lived for less died quickly, and after three of those in a row its successor waits."""
+_SHORTEST_DELAY = 0.01
 _LONGEST_DELAY = 1.0
+_AWAITED_DELAY = 0.05
+"""Seconds that a successor waits at most when a reader waits for it: for the request that the dead one was at, or since
+nobody else serves."""
 
 
 @dataclass(slots=True)
@@ -89,23 +93,32 @@ class Children:
                 _log.error("event=fork-failed process=%s cause=%r", child.name, str(error))
         return bool(due)
 
+    def await_restart(self, child: Child, pid: int, status: int) -> None:
+        """Have the place of a process that died filled again: at once, or after a while where that is no help."""
+        now = time.monotonic()
+        quick = now - child.started < _QUICK
+        child.quick_deaths = child.quick_deaths + 1 if quick else 0
+        delay = self._delay(child)
+        _log.warning("event=died process=%s pid=%d status=%d restart_in=%.2f", child.name, pid, status, delay)
+        child.started = now + delay
+        if child.slot is not None:
+            child.slot.take(False)
+            if status == -signal.SIGKILL:
+                child.slot.excuse()
+
+    def _delay(self, dead: Child) -> float:
+        """Seconds until a process that died is started anew."""
+        excess = dead.quick_deaths - 3
+        if excess < 0:
+            return 0.0
+        served = any(child.pid for child in self if child.connection is dead.connection)
+        awaited = dead.slot is not None and (dead.slot.unique() or not served)
+        return min(_AWAITED_DELAY if awaited else _LONGEST_DELAY, _SHORTEST_DELAY * 2 ** min(excess, 10))
+
     def until_restart(self, longest: float) -> float:
         """Seconds until the next start is due, `longest` if none is before."""
         now = time.monotonic()
         return max(0.0, min([longest, *(child.started - now for child in self if not child.pid)]))
-
-
-def await_restart(child: Child, pid: int, status: int) -> None:
-    """Have the place of a process that died filled again: at once, or after a while where that is no help."""
-    now = time.monotonic()
-    quick = now - child.started < _QUICK
-    child.quick_deaths = child.quick_deaths + 1 if quick else 0
-    excess = child.quick_deaths - 3
-    delay = min(_LONGEST_DELAY, 0.05 * 2 ** min(excess, 10)) if excess >= 0 else 0.0
-    _log.warning("event=died process=%s pid=%d status=%d restart_in=%.2f", child.name, pid, status, delay)
-    child.started = now + delay
-    if child.slot is not None:
-        child.slot.take(False)
 
 
 def _fork(child: Child) -> None:

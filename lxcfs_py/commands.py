@@ -52,7 +52,7 @@ def _filesystem(keeper: Keeper, run_dir: str, generation: Word = (0,), hosts_tex
 
 def serve(options: argparse.Namespace) -> None:
     """Mount and serve until told to end."""
-    from lxcfs_py import libfuse, services, supervisor
+    from lxcfs_py import filesystem, libfuse, services, supervisor  # noqa: F401  workers have it before they start
     from lxcfs_py.fuse import options as mount_options
 
     for flag, why in dropin.say(options.obsolete):

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from lxcfs_py import __version__, instance, orders, pidfile, reload, service, services
-from lxcfs_py.children import END, SIGNALS, Child, Children, await_restart
+from lxcfs_py.children import END, SIGNALS, Child, Children
 from lxcfs_py.connections import Connection, Connections, Service, Serving
 from lxcfs_py.errors import Error
 from lxcfs_py.fuse import device, protocol
@@ -119,7 +119,7 @@ class Supervisor:
 
     def _died(self, child: Child, pid: int, status: int) -> None:
         if status:
-            await_restart(child, pid, status)
+            self._children.await_restart(child, pid, status)
             return
         connection = child.connection
         if connection is None or connection.service.essential:

@@ -15,9 +15,10 @@ import struct
 from lxcfs_py.rundir.mapped import map_file
 
 _BUFFER = 64
-_REPLAYED, _TIMES, _TAKEN = range(3)
+_REPLAYED, _TIMES, _TAKEN, _EXCUSED = range(4)
 _REPLAYS = 3
-"""Who kills workers may hit a replay too, so one is not enough."""
+_EXCUSES = 64
+"""Deaths in a replay that may be somebody else's doing."""
 
 
 class Slot:
@@ -65,7 +66,17 @@ class Slot:
     def begin_replay(self) -> bool:
         """Whether the request in the slot may be tried once more: False if workers died in too many replays of it."""
         words, unique = self._words, self._head[1]
-        times = words[_TIMES] if words[_REPLAYED] == unique else 0
+        if words[_REPLAYED] != unique:
+            words[_TIMES] = words[_EXCUSED] = 0
+            words[_REPLAYED] = unique
+        times = words[_TIMES]
         words[_TIMES] = min(times, _REPLAYS) + 1
-        words[_REPLAYED] = unique
         return times < _REPLAYS
+
+    def excuse(self) -> None:
+        """The worker was killed, which no request does by itself, unless it is a greedy one and the kernel did it: that
+        replay does not count, up to a number."""
+        words = self._words
+        if words[_REPLAYED] == self.unique() and words[_TIMES] and words[_EXCUSED] < _EXCUSES:
+            words[_EXCUSED] += 1
+            words[_TIMES] -= 1

@@ -309,6 +309,20 @@ def test_a_request_in_the_slot_outlives_its_worker(directory: str) -> None:
     assert not slot.idle()
 
 
+def test_a_worker_that_was_killed_in_a_replay_did_not_die_of_it_but_not_for_ever(directory: str) -> None:
+    slot = Slot(f"{directory}/slots/0", 8192)
+    slot.buffer[:16] = struct.pack("=IIQ", 16, 15, 700)
+    slot.excuse()
+    kills = 0
+    while slot.begin_replay():
+        slot.excuse()
+        kills += 1
+    assert 20 < kills < 200
+    slot.buffer[:16] = struct.pack("=IIQ", 16, 15, 702)
+    slot.excuse()
+    assert [slot.begin_replay() for _ in range(4)] == [True, True, True, False], "another request"
+
+
 def test_a_damaged_count_of_replays_is_one_too_many(directory: str) -> None:
     path = Path(directory, "slots/0")
     path.write_bytes(b"\xff" * 200)

@@ -68,7 +68,7 @@ class FakeTree:
             case "large":
                 return stamped(20_000)
             case "crash":
-                os.kill(os.getpid(), signal.SIGKILL)
+                os._exit(70)
             case "crash-once" if self._first(name):
                 os.kill(os.getpid(), signal.SIGKILL)
             case "stop-once" if self._first(name):
