@@ -113,7 +113,7 @@ class Children:
             return 0.0
         served = any(child.pid for child in self if child.connection is dead.connection)
         awaited = dead.slot is not None and (dead.slot.unique() or not served)
-        return min(_AWAITED_DELAY if awaited else _LONGEST_DELAY, _SHORTEST_DELAY * 2 ** min(excess, 10))
+        return min(_AWAITED_DELAY if awaited else _LONGEST_DELAY, _SHORTEST_DELAY * (1 << min(excess, 10)))
 
     def until_restart(self, longest: float) -> float:
         """Seconds until the next start is due, `longest` if none is before."""
