@@ -14,6 +14,7 @@ import os
 import select
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol, TypeVar
 
 from lxcfs_py import records
@@ -99,7 +100,8 @@ def _sample_one(host: Host, keeper: Keeper, key: str, record: LoadRecord, now: i
         known = records.unpack_load(old) or record
         load = loadavg.decay(known.load, counted.running + counted.blocked, steps)
         sampled = known.sampled + steps * loadavg.INTERVAL
-        return records.pack_load(known._replace(load=load, sampled=sampled, tasks=counted)), None
+        shown = replace(counted, last_pid=max(counted.last_pid, known.tasks.last_pid))
+        return records.pack_load(known._replace(load=load, sampled=sampled, tasks=shown)), None
 
     keeper.update(records.LOAD, key, change)
     return True

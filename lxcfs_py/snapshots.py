@@ -75,13 +75,14 @@ class Snapshots:
             return snapshot
         uptime = age(container, machine)
         tasks = self._tasks(container, machine) if "tasks" in needs else None
-        load = self._load(container, machine) if "load" in needs else None
+        load = None
+        if "load" in needs:
+            load, last_pid = self._load(container, machine, tasks.last_pid if tasks is not None else 0)
+            tasks = _with_last(tasks, last_pid)
         if "clocks" not in needs:
             return _aged(snapshot, uptime, container.boot_offset, tasks, load)
         clocks, processes = self._clocks(container, _aged(snapshot, uptime, tasks=tasks))
-        if tasks is not None:
-            tasks = Tasks(tasks.running, tasks.blocked, tasks.total, processes)
-        return _aged(snapshot, uptime, container.boot_offset, tasks, load, clocks)
+        return _aged(snapshot, uptime, container.boot_offset, _with_last(tasks, processes), load, clocks)
 
     def below(self, subtree: Subtree, container: Container) -> Snapshot:
         """All that a subtree of sysfs needs to know of a container, now."""
@@ -125,27 +126,30 @@ class Snapshots:
             self._counted.popitem(last=False)
         return tasks
 
-    def _load(self, container: Container, machine: Machine) -> Load | None:
+    def _load(self, container: Container, machine: Machine, last_pid: int) -> tuple[Load | None, int]:
+        """Load averages, and the highest last pid that has been shown with them."""
         place = container.cgroup.place()
         if place is None or not container.policy.loadavg:
-            return None
+            return None, last_pid
         now = machine.boot_now
         started = False
 
-        def ask(old: bytes | None) -> tuple[bytes, Load]:
+        def ask(old: bytes | None) -> tuple[bytes, LoadRecord]:
             nonlocal started
             known = records.unpack_load(old)
-            if known is not None and old is not None and now - known.asked < _ASK_AGAIN:
-                return old, known.load
-            started = known is None
-            if known is None:
+            if known is not None and old is not None:
+                if now - known.asked < _ASK_AGAIN and last_pid <= known.tasks.last_pid:
+                    return old, known
+            else:
+                started = True
                 known = LoadRecord(place[0], place[1], container.level, now, now, Load(), Tasks(0, 0, 0, 0))
-            return records.pack_load(known._replace(asked=now)), known.load
+            known = known._replace(asked=now, tasks=replace(known.tasks, last_pid=max(last_pid, known.tasks.last_pid)))
+            return records.pack_load(known), known
 
-        load = self._keeper.update(records.LOAD, container.identity, ask)
+        record = self._keeper.update(records.LOAD, container.identity, ask)
         if started:
             self._keeper.wake()
-        return load
+        return record.load, record.tasks.last_pid
 
     def _clocks(self, container: Container, snapshot: Snapshot) -> tuple[Mapping[int, CpuClock], int]:
         """What does not go back from one read to the next: the CPUs' clocks and the last pid."""
@@ -166,6 +170,10 @@ class Snapshots:
         if begun:
             self._keeper.wake()  # it sweeps away those of cgroups that are gone, or they would pile up
         return found
+
+
+def _with_last(tasks: Tasks | None, last_pid: int) -> Tasks | None:
+    return None if tasks is None else Tasks(tasks.running, tasks.blocked, tasks.total, last_pid)
 
 
 def _aged(

@@ -131,3 +131,21 @@ def test_a_storm_of_kills_shows_in_no_read(
         with readers(served.mount, tmp_path, name, in_summary):
             killed = storm(lambda: named(served, VICTIMS[victims]), longest)
         in_summary(f"{name}: {killed} killed")
+
+
+def test_the_last_pid_does_not_fall_when_the_process_that_had_it_ends(tmp_path: Path) -> None:
+    code = f"""
+import os, signal, time
+def last():
+    return [int(open({str(tmp_path / "mount/proc/loadavg")!r}).read().split()[-1]) for _ in range(4)][-1]
+child = os.fork()
+if not child:
+    signal.pause()
+highest = last()
+os.kill(child, signal.SIGKILL)
+os.wait()
+time.sleep(0.6)  # as long as a worker trusts its count of tasks
+assert last() >= highest > 1, (last(), highest)
+"""
+    with serving(tmp_path, command=REAL), cgroups.made(GROUP, LIMITS), cgroups.container(GROUP, code):
+        pass
