@@ -10,7 +10,7 @@ switch between processes: 10 of 50 microseconds for a file that is read on the s
 and one that has served while one before it was idle steps back for a moment.
 
 What a file says is the tree's business, how bytes travel `fuse.device`'s. All of this is read-only; `pressure` has a
-worker that can do more.
+worker that can do more, `containers` one whose files the kernel keeps.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import logging
 import os
 import stat
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from lxcfs_py.errors import Error, ParseError
 from lxcfs_py.fuse import protocol
@@ -61,48 +61,31 @@ _REFUSED: dict[int, int] = {
 itself or never asks again: FLUSH, ACCESS, extended attributes, POLL, LSEEK, INTERRUPT."""
 
 
-class Worker:
-    """Serves one connection out of one slot; `before` are the slots of the workers that come before it, `mounted` is
-    the mount's time, nanoseconds since the epoch."""
+Answer = Callable[[Request], bytes | None]
+"""The reply to a request; None where the kernel awaits none."""
+
+
+class Loop:
+    """Serves one connection out of one slot; `before` are the slots of the workers that come before it, `answers` what
+    there is an answer to beside what each read-only tree says."""
 
     def __init__(
         self,
         channel: Channel,
         slot: Slot,
         before: Sequence[Slot],
-        tree: Tree,
-        nodes: Nodes,
-        texts: Texts,
         counters: Counters,
-        mounted: int,
+        answers: Mapping[Opcode, Answer],
     ) -> None:
         self._channel = channel
         self._slot = slot
         self._before = before
-        self._tree = tree
-        self._nodes = nodes
-        self._texts = texts
         self._counters = counters
-        self._mounted = mounted
         self._logged: set[str] = set()
-        self._answers: list[Callable[[Request], bytes | None]] = [_no_such_call] * NUMBERED
+        self._answers: list[Answer] = [_no_such_call] * NUMBERED
         for opcode in _REFUSED:
             self._answers[opcode] = _refused
-        for opcode, answer in (
-            (Opcode.LOOKUP, self._lookup),
-            (Opcode.FORGET, _forget),
-            (Opcode.BATCH_FORGET, _forget),
-            (Opcode.GETATTR, self._getattr),
-            (Opcode.READLINK, self._readlink),
-            (Opcode.OPEN, self._open),
-            (Opcode.READ, self._read),
-            (Opcode.RELEASE, self._release),
-            (Opcode.OPENDIR, _opendir),
-            (Opcode.READDIR, self._readdir),
-            (Opcode.RELEASEDIR, _done),
-            (Opcode.STATFS, _statfs),
-            (Opcode.DESTROY, _done),
-        ):
+        for opcode, answer in (*_USUAL.items(), *answers.items()):
             self._answers[opcode] = answer
 
     def run(self) -> None:
@@ -166,6 +149,36 @@ class Worker:
         if kind not in self._logged:
             self._logged.add(kind)
             _log.error("event=request-failed cause=%r", str(error), exc_info=not isinstance(error, Error))
+
+
+class Worker(Loop):
+    """Serves a `Tree` uncached; `mounted` is the mount's time, nanoseconds since the epoch."""
+
+    def __init__(
+        self,
+        channel: Channel,
+        slot: Slot,
+        before: Sequence[Slot],
+        tree: Tree,
+        nodes: Nodes,
+        texts: Texts,
+        counters: Counters,
+        mounted: int,
+    ) -> None:
+        answers = {
+            Opcode.LOOKUP: self._lookup,
+            Opcode.GETATTR: self._getattr,
+            Opcode.READLINK: self._readlink,
+            Opcode.OPEN: self._open,
+            Opcode.READ: self._read,
+            Opcode.RELEASE: self._release,
+            Opcode.READDIR: self._readdir,
+        }
+        super().__init__(channel, slot, before, counters, answers)
+        self._tree = tree
+        self._nodes = nodes
+        self._texts = texts
+        self._mounted = mounted
 
     def _lookup(self, request: Request) -> bytes:
         name = request.argument
@@ -261,3 +274,14 @@ def _opendir(request: Request) -> bytes:
 
 def _statfs(request: Request) -> bytes:
     return protocol.statfs(request.unique)
+
+
+_USUAL: dict[Opcode, Answer] = {
+    Opcode.FORGET: _forget,
+    Opcode.BATCH_FORGET: _forget,
+    Opcode.OPENDIR: _opendir,
+    Opcode.RELEASEDIR: _done,
+    Opcode.STATFS: _statfs,
+    Opcode.DESTROY: _done,
+}
+"""Answers that are the same for each tree."""

@@ -37,6 +37,10 @@ _DEFAULT = Policy()
 _MEMORY = frozenset((Part.MEMORY, Part.SWAP, Part.EVENTS))
 _NAMING = ("memory", "cpu", "cpuacct", "pids", "blkio", "io", "")
 """Whose path names a container, in this order: the first that is not the root."""
+LONGEST_KEY = 200
+"""Characters of a key that tells its path."""
+WITHOUT_HASH = 160
+"""Characters of a longer path that its key tells."""
 
 
 class Cgroup:
@@ -158,6 +162,16 @@ def escaped(path: str) -> str:
 
     What would be longer than 200 characters ends in a hash instead, so that different paths have different names.
     """
+    name = spelled(path)
+    if len(name) <= LONGEST_KEY:
+        return name
+    from hashlib import blake2b
+
+    return f"{name[:WITHOUT_HASH]}-{blake2b(os.fsencode(path.strip('/')), digest_size=16).hexdigest()}"
+
+
+def spelled(path: str) -> str:
+    """The same however long it is."""
     plain = path.strip("/")
     if not plain:
         return "-"
@@ -170,12 +184,7 @@ def escaped(path: str) -> str:
             out.append(char)
         else:
             out.append(f"\\x{byte:02x}")
-    name = "".join(out)
-    if len(name) <= 200:
-        return name
-    from hashlib import blake2b
-
-    return f"{name[:160]}-{blake2b(os.fsencode(plain), digest_size=16).hexdigest()}"
+    return "".join(out)
 
 
 class Clock:

@@ -154,12 +154,14 @@ _IN = Struct("=IIQQIIII")
 HEADER_SIZE = _IN.size
 _UNIQUE = Struct("=8xQ")
 _INIT = Struct("=IIII")
+_GETATTR = Struct("=I")
 _OPEN = Struct("=II")
 _READ = Struct("=QQII")
 _RELEASE = Struct("=Q")
 _SETATTR = Struct("=I")
 _WRITE = Struct("=QQI20x")
 _POLL = Struct("=QQI")
+_FUSE_GETATTR_FH = 1 << 0
 _FUSE_READ_LOCKOWNER = 1 << 1
 _FUSE_POLL_SCHEDULE_NOTIFY = 1 << 0
 FATTR_SIZE = 1 << 3
@@ -270,6 +272,12 @@ def unique_of(buffer: memoryview) -> int:
     return _UNIQUE.unpack_from(buffer)[0] if len(buffer) >= _UNIQUE.size else 0
 
 
+def asked_by_read(buffer: memoryview) -> bool:
+    """Of a GETATTR: whether a read of an open file found that what the kernel knows is too old; else it is for
+    open(2), stat(2) or their like."""
+    return bool(_GETATTR.unpack_from(buffer, HEADER_SIZE)[0] & _FUSE_GETATTR_FH)
+
+
 def error(unique: int, number: int) -> bytes:
     """The reply of an errno; number 0 is success without data."""
     return _OUT.pack(_OUT.size, -number, unique)
@@ -320,6 +328,8 @@ def opened(unique: int, handle: int, flags: int) -> bytes:
     return _OPEN_OUT.pack(_OPEN_OUT.size, 0, unique, handle, flags, 0)
 
 
+PAGE = 4096
+"""The block size of a kept file: what stdio reads at once."""
 LASTING = 86400
 """Seconds for which the kernel may believe in what never changes; it then asks again."""
 PASSING = 1
@@ -338,6 +348,40 @@ def attributes(unique: int, node: int, attributes: Attributes, mounted: int) -> 
     values = LASTING if attributes.lasting else PASSING
     inode = _inode(node, attributes, mounted)
     return _ATTRIBUTES_OUT.pack(_ATTRIBUTES_OUT.size, 0, unique, values, 0, 0, *inode)
+
+
+class Inode(NamedTuple):
+    """What the kernel may keep of one inode, with the pages of its text."""
+
+    node: int
+    mode: int
+    size: int
+    """Exactly that of the text: the kernel reads no further."""
+    changed: int
+    """Nanoseconds since the epoch; another one has the kernel drop the pages that it has."""
+    valid: int
+    """Nanoseconds for which the kernel need not ask again."""
+
+
+_SECOND = 1_000_000_000
+
+
+def kept_entry(unique: int, inode: Inode, names: int) -> bytes:
+    """The reply of a LOOKUP; `names` are the seconds for which the name may be believed."""
+    seconds, nanoseconds = divmod(inode.valid, _SECOND)
+    head = (_ENTRY_OUT.size, 0, unique, inode.node, 0, names, seconds, 0, nanoseconds)
+    return _ENTRY_OUT.pack(*head, *_kept(inode))
+
+
+def kept_attributes(unique: int, inode: Inode) -> bytes:
+    """The reply of a GETATTR."""
+    return _ATTRIBUTES_OUT.pack(_ATTRIBUTES_OUT.size, 0, unique, *divmod(inode.valid, _SECOND), 0, *_kept(inode))
+
+
+def _kept(inode: Inode) -> tuple[int, ...]:
+    seconds, nanoseconds = divmod(inode.changed, _SECOND)
+    times = (seconds, seconds, seconds, nanoseconds, nanoseconds, nanoseconds)
+    return (inode.node, inode.size, 0, *times, inode.mode, 1, 0, 0, 0, PAGE, 0)
 
 
 def _inode(node: int, attributes: Attributes, mounted: int) -> tuple[int, ...]:
@@ -377,15 +421,20 @@ def statfs(unique: int) -> bytes:
     return _STATFS_OUT.pack(_STATFS_OUT.size, 0, unique, 0, 0, 0, 0, 0, 4096, NAME_MAX, 0, 0)
 
 
-# What fuse_init_in offers and fuse_init_out takes; no flag that lets the kernel cache a text, a page or a listing.
+# What fuse_init_in offers and fuse_init_out takes.
 FUSE_ASYNC_READ = 1 << 0
+FUSE_AUTO_INVAL_DATA = 1 << 12
+FUSE_NO_OPEN_SUPPORT = 1 << 17
 FUSE_PARALLEL_DIROPS = 1 << 18
 FUSE_MAX_PAGES = 1 << 22
-_WANTED = FUSE_ASYNC_READ | FUSE_PARALLEL_DIROPS | FUSE_MAX_PAGES
+UNCACHED = FUSE_ASYNC_READ | FUSE_PARALLEL_DIROPS | FUSE_MAX_PAGES
+"""No flag that lets the kernel cache a text, a page or a listing."""
+CACHED = UNCACHED | FUSE_AUTO_INVAL_DATA | FUSE_NO_OPEN_SUPPORT
+"""The kernel keeps pages for as long as an inode's attributes say; to open a file then needs no round trip."""
 
 
-def init(unique: int, offer: Init) -> bytes:
-    """The reply of an INIT: the same for every worker that will ever serve this mount.
+def init(unique: int, offer: Init, wanted: int = UNCACHED) -> bytes:
+    """The reply of an INIT: the same for every worker that will ever serve this mount. `wanted` is UNCACHED or CACHED.
 
     A kernel of a later major version is told ours and asks again with that.
     """
@@ -396,7 +445,7 @@ def init(unique: int, offer: Init) -> bytes:
             f"the kernel speaks FUSE {offer.major}.{offer.minor}, needed is {VERSION[0]}.{VERSION[1]}",
             "Linux 5.4 or later has it; --transport fusepy works with older ones",
         )
-    flags = offer.flags & _WANTED
+    flags = offer.flags & wanted
     background, congestion, time_granularity = 64, 48, 1
     return _INIT_OUT.pack(
         _INIT_OUT.size,

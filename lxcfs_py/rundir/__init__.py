@@ -1,5 +1,5 @@
 """What outlives a worker: everything that a later process needs to go on where one was killed. It all lies under
---run-dir, on a tmpfs, readable by root alone.
+--run-dir, on a tmpfs, readable by root alone; others may pass to what is mounted in it.
 
     lock state.json      who serves                               state
     slots/N              the request that worker N is at          slot
@@ -9,6 +9,8 @@
     control              what an operator said to all processes   control
     configuration.json   which policies are in force              configuration
     pressure/            the same for the files of /proc/pressure, and what programs wait for there: triggers
+    kept-files/          the same for the files that the kernel keeps: numbers of containers (numbers), and the texts
+                         that it was told of (announced)
     records/             opaque records by container              records
 
 All but `lock` and `records` belong to one mount and are removed with it. What a record says is its writer's business.
@@ -30,7 +32,8 @@ from lxcfs_py.rundir.records import Records
 
 _log = logging.getLogger(__name__)
 
-_FOLDERS = ("slots", "texts", "counters", "pressure")
+_MODE = 0o711
+_FOLDERS = ("slots", "texts", "counters", "pressure", "kept-files")
 _FILES = ("configuration.json", "control", "handles", "kept", "nodes", "state.json")
 
 
@@ -64,8 +67,8 @@ class RunDir(Records):
 
 def make(path: str) -> None:
     """Make the directory where it is missing; EEXIST if a file has its name."""
-    os.makedirs(path, 0o700, exist_ok=True)
-    os.chmod(path, 0o700)
+    os.makedirs(path, _MODE, exist_ok=True)
+    os.chmod(path, _MODE)
     for name in _FOLDERS:
         os.makedirs(f"{path}/{name}", 0o700, exist_ok=True)
 

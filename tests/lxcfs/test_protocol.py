@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from lxcfs_py.errors import ParseError, Unsupported
 from lxcfs_py.fuse import protocol, tree
-from lxcfs_py.fuse.protocol import Dirent, Init, Opcode, Open, Poll, Read, Release, Request, Setattr, Write
+from lxcfs_py.fuse.protocol import Dirent, Init, Inode, Opcode, Open, Poll, Read, Release, Request, Setattr, Write
 from lxcfs_py.fuse.tree import Attributes
 
 pytestmark = pytest.mark.skipif(sys.byteorder != "little", reason="the byte literals are little-endian")
@@ -166,6 +166,14 @@ _INODE = bytes.fromhex(
     "24810000 01000000 00000000 00000000 00000000"  # mode, links, uid, gid, rdev
     "00400000 00000000"  # block size, flags
 )
+_KEPT = Inode(80, stat.S_IFREG | 0o444, 1760, _MOUNTED, 1_500_000_000)
+_KEPT_INODE = bytes.fromhex(
+    "5000000000000000 e006000000000000 0000000000000000"
+    "6500000000000000 6500000000000000 6500000000000000"
+    "07000000 07000000 07000000"
+    "24810000 01000000 00000000 00000000 00000000"
+    "00100000 00000000"
+)
 
 REPLIES = [
     pytest.param(protocol.error(2, 0), "10000000 00000000 0200000000000000", id="done"),
@@ -204,6 +212,17 @@ REPLIES = [
         id="lasting entry",
     ),
     pytest.param(
+        protocol.kept_entry(2, _KEPT, names=86400),
+        "90000000 00000000 0200000000000000 5000000000000000 0000000000000000"
+        "8051010000000000 0100000000000000 00000000 0065cd1d" + _KEPT_INODE.hex(),
+        id="kept entry",
+    ),
+    pytest.param(
+        protocol.kept_attributes(2, _KEPT),
+        "78000000 00000000 0200000000000000 0100000000000000 0065cd1d 00000000" + _KEPT_INODE.hex(),
+        id="kept attributes",
+    ),
+    pytest.param(
         protocol.statfs(2),
         "60000000 00000000 0200000000000000" + "00" * 40 + "00100000 ff000000 00000000 00000000" + "00" * 24,
         id="no blocks",
@@ -221,6 +240,12 @@ REPLIES = [
         id="init",
     ),
     pytest.param(
+        protocol.init(2, Init(7, 44, 0x20000, 0xFFFFFFFF), protocol.CACHED),
+        "50000000 00000000 0200000000000000 07000000 1f000000 00000200 01104600 4000 3000"
+        "00100000 01000000 0001 0000 00000000" + "00" * 28,
+        id="init cached",
+    ),
+    pytest.param(
         protocol.init(2, Init(8, 0, 0x20000, 0)), "18000000 00000000 0200000000000000 07000000 1f000000", id="init 8"
     ),
 ]
@@ -233,6 +258,12 @@ def test_a_reply_is_written_as_the_kernel_reads_it(reply: bytes, wire: str) -> N
 
 def test_no_reply_claims_a_feature_that_the_kernel_did_not_offer() -> None:
     assert protocol.init(2, Init(7, 31, 0, 0))[28:32] == bytes(4)
+
+
+@pytest.mark.parametrize(("flags", "by_read"), [(0, False), (1, True)])
+def test_a_question_for_attributes_tells_a_read_from_an_open(flags: int, by_read: bool) -> None:
+    raw = header("38000000", "03000000") + flags.to_bytes(4, sys.byteorder) + bytes(12)
+    assert protocol.asked_by_read(memoryview(raw)) is by_read
 
 
 def test_a_kernel_that_is_too_old_is_named() -> None:

@@ -478,9 +478,12 @@ def test_where_something_is_mounted_nothing_is_removed(directory: str) -> None:
     assert not Path(directory, "slots").exists(), "a name that begins alike is another"
 
 
-def test_only_root_can_look_into_it(directory: str) -> None:
+def test_only_root_can_look_into_it_and_others_pass_to_what_is_mounted_there(directory: str) -> None:
     rundir.make(directory)
-    assert os.stat(directory).st_mode & 0o777 == 0o700
+    RunDir(directory, "worker-0").update("load", "/a", lambda _: (b"1", None))
+    os.close(state.lock(directory))
+    assert os.stat(directory).st_mode & 0o777 == 0o711
+    assert {entry.stat().st_mode & 0o77 for entry in os.scandir(directory)} == {0}
 
 
 # State

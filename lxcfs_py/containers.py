@@ -1,0 +1,320 @@
+"""Serves the by-container tree, of a connection of its own: KEY/{proc,sys}/..., where KEY is `Cgroup.key`.
+
+Every container has inodes of its own, so the kernel may keep the pages of their texts: once a text is there, to open,
+read and close a file costs no round trip, and who reads in a tight loop costs nobody but himself. When what the kernel
+knows of an inode is older than the time that it was given, it asks (GETATTR) before it reads on. If the text has
+changed since, size and time are new, and it drops its pages and reads the new text. What may be kept is `views.kept`'s
+to say.
+
+A text that was announced by its attributes is what later pieces are of, whoever serves: it lies in the run directory
+with its time, and so do the numbers of containers. All requests go through one process, one after the other. A cgroup
+that is gone has no name here any more, and whoever still holds a file of it reads the host's text.
+
+A file is looked at again when it is opened after three quarters of its time, but a read in an open file may still have
+the old text up to the end of that time: so a reader who takes byte after byte comes to the end of one text, as long as
+nobody else opens the file meanwhile. Follows Documentation/filesystems/fuse.rst and fs/fuse/{dir,file}.c.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import time
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+
+from lxcfs_py import running, worker
+from lxcfs_py.caller import Callers, Chooser, Container
+from lxcfs_py.cgroup import keys
+from lxcfs_py.cgroup.hierarchy import Hierarchies
+from lxcfs_py.cgroup.tree import Cgroup
+from lxcfs_py.filesystem import Filesystem
+from lxcfs_py.fuse import protocol, tree
+from lxcfs_py.fuse.device import Channel
+from lxcfs_py.fuse.protocol import Dirent, Inode, Opcode, Read, Request
+from lxcfs_py.fuse.tree import Tree
+from lxcfs_py.host import Host
+from lxcfs_py.rundir import RunDir
+from lxcfs_py.rundir.announced import Announced, Announcements
+from lxcfs_py.rundir.counters import Counters
+from lxcfs_py.rundir.numbers import Numbers
+from lxcfs_py.rundir.slot import Slot
+from lxcfs_py.views.kept import KEPT
+
+_DIRECTORIES = ("", "proc", "sys", "sys/devices", "sys/devices/system", "sys/devices/system/cpu")
+_FIRST_FILE = 16
+"""Directories of later releases come below."""
+_LAYS = dict(enumerate(KEPT, _FIRST_FILE))
+_PATHS = {**dict(enumerate(_DIRECTORIES)), **{place: kept.path for place, kept in _LAYS.items()}}
+_BITS = 6
+"""Of an inode number: the place in _PATHS. Those above are the number of the container, from 1 on."""
+_PLACE = (1 << _BITS) - 1
+
+_ROOT_MODE = stat.S_IFDIR | 0o711
+"""To list it is a pass over /proc: not for everybody."""
+_TRUST = 1_000_000_000
+"""Nanoseconds for which a cgroup is believed to be in the hierarchies that it was in."""
+_MOST = 1024
+"""Cgroups that are remembered."""
+_MOST_RENDERED = 8192
+"""Files of which it is remembered when they were rendered."""
+_LOOKED_AT = 4
+"""Containers that are looked at whenever there is a new one: whether they are gone."""
+
+
+class Containers:
+    """Which there are: by key, and by number. A `caller.Asked` too, that takes a number in place of a caller's pid."""
+
+    def __init__(
+        self,
+        host: Host,
+        hierarchies: Hierarchies,
+        directory: str,
+        policies: Chooser,
+        hosts_text: Sequence[int] | memoryview,
+    ) -> None:
+        self._host = host
+        self._hierarchies = hierarchies
+        self._numbers = Numbers(directory)
+        self._policies = policies
+        self._hosts_text = hosts_text
+        self._cgroups: OrderedDict[int, tuple[int, Cgroup]] = OrderedDict()
+        self.announcements = Announcements(directory)
+
+    def container(self, pid: int) -> Container | None:
+        """None for the root cgroup, and while everybody is shown the host's text; OSError where it is gone."""
+        numbered = self._numbers.get(pid)
+        if numbered is None:
+            raise _failure(errno.ENOENT, f"container {pid}")
+        if numbered.path == "/":
+            return None
+        cgroup = self._cgroup(pid, numbered.path)
+        identity = cgroup.identity(self._host)
+        if identity != numbered.identity:
+            raise _failure(errno.ENOENT, numbered.path)
+        return None if self._hosts_text[0] else Container(cgroup, identity, 0, 0, 0, self._policies.of(cgroup))
+
+    def number(self, key: str) -> int | None:
+        """The number of the container of a key; None where there is none now."""
+        cgroup = keys.find(self._host, self._hierarchies, key)
+        if cgroup is None:
+            return None
+        try:
+            identity = cgroup.identity(self._host)
+        except FileNotFoundError:
+            return None
+        before = len(self._numbers)
+        number = self._numbers.number(identity, cgroup.path)
+        if len(self._numbers) > before:
+            for other, _ in self._numbers.oldest(_LOOKED_AT):
+                self._forget_if_gone(other)
+        return number
+
+    def take_in(self) -> None:
+        """Number all that run, forget those that are gone."""
+        seen = running.look(self._host)
+        callers = Callers(self._host, self._hierarchies, seen.init)
+        try:
+            for found in running.containers(callers, seen):
+                self.number(found.container.cgroup.key)
+        finally:
+            callers.close()
+        for number, _ in self._numbers:
+            self._forget_if_gone(number)
+
+    def __iter__(self) -> Iterator[tuple[int, str]]:
+        """Number and key of those that were numbered and not yet forgotten."""
+        for number, numbered in self._numbers:
+            yield number, numbered.identity.rpartition(".")[0] or keys.ROOT
+
+    def _forget_if_gone(self, number: int) -> None:
+        try:
+            self.container(number)
+        except OSError:
+            self._numbers.forget(number)
+            for place in _LAYS:
+                self.announcements.remove(number << _BITS | place)
+
+    def _cgroup(self, number: int, path: str) -> Cgroup:
+        known = self._cgroups.get(number)
+        now = time.monotonic_ns()
+        if known is not None and known[0] > now:
+            return known[1]
+        cgroup = keys.at(self._host, self._hierarchies, path)
+        if cgroup is None:
+            raise _failure(errno.ENOENT, path)
+        self._cgroups[number] = now + _TRUST, cgroup
+        self._cgroups.move_to_end(number)
+        while len(self._cgroups) > _MOST:
+            self._cgroups.popitem(last=False)
+        return cgroup
+
+
+class Shown:
+    """What the kernel is told of each file: `files` answers by the number of a container, `max_age` are nanoseconds for
+    which a text may be shown."""
+
+    def __init__(self, files: Tree, announcements: Announcements, max_age: int) -> None:
+        self._files = files
+        self._announcements = announcements
+        self._whole = max_age
+        self._most = max_age * 3 // 4
+        self._rendered: OrderedDict[int, int] = OrderedDict()
+        """By inode: when, monotonic nanoseconds."""
+
+    def announce(self, node: int, *, by_read: bool) -> tuple[Announced, int]:
+        """What the kernel is to believe, and for how many nanoseconds."""
+        now = time.monotonic_ns()
+        known = self._announcements.get(node)
+        left = self._rendered.get(node, 0) + (self._whole if by_read else self._most) - now
+        if known is not None and left > 0:
+            return known, left
+        known = self._render(node, known)
+        self._rendered[node] = now
+        self._rendered.move_to_end(node)
+        while len(self._rendered) > _MOST_RENDERED:
+            self._rendered.popitem(last=False)
+        return known, self._most
+
+    def text(self, node: int) -> bytes:
+        """What was announced last."""
+        announced = self._announcements.get(node) or self.announce(node, by_read=True)[0]
+        return announced.text
+
+    def _render(self, node: int, known: Announced | None) -> Announced:
+        kept = _LAYS[node & _PLACE]
+        text = kept.lay(self._files.text(kept.path, node >> _BITS))
+        if known is not None and known.text == text:
+            return known
+        announced = Announced(max(time.time_ns(), known.changed + 1 if known is not None else 0), text)
+        self._announcements.put(node, announced)
+        return announced
+
+
+class Serving(worker.Loop):
+    """The process of this connection; `mounted` is the mount's time, nanoseconds since the epoch."""
+
+    def __init__(
+        self,
+        channel: Channel,
+        slot: Slot,
+        host: Host,
+        containers: Containers,
+        shown: Shown,
+        counters: Counters,
+        mounted: int,
+    ) -> None:
+        answers = {
+            Opcode.LOOKUP: self._lookup,
+            Opcode.GETATTR: self._getattr,
+            Opcode.OPEN: _open,
+            Opcode.READ: self._read,
+            Opcode.READDIR: self._readdir,
+        }
+        super().__init__(channel, slot, (), counters, answers)
+        self._containers = containers
+        self._shown = shown
+        self._mounted = mounted
+        self._places = {path: place for place, path in _PATHS.items() if place not in _LAYS or host.exists(path)}
+
+    def _lookup(self, request: Request) -> bytes:
+        name = str(request.argument)
+        if request.node == tree.ROOT:
+            number = self._containers.number(name)
+            if number is None:
+                return protocol.error(request.unique, errno.ENOENT)
+            return protocol.kept_entry(request.unique, self._inode(number << _BITS), names=0)
+        place = self._places.get(tree.join(_path(request.node), name))
+        if place is None:
+            return protocol.error(request.unique, errno.ENOENT)
+        inode = self._inode(request.node & ~_PLACE | place)
+        return protocol.kept_entry(request.unique, inode, names=protocol.LASTING)
+
+    def _getattr(self, request: Request) -> bytes:
+        by_read = protocol.asked_by_read(self._slot.buffer)
+        return protocol.kept_attributes(request.unique, self._inode(request.node, by_read=by_read))
+
+    def _read(self, request: Request) -> bytes:
+        assert isinstance(request.argument, Read)
+        _, offset, size, _ = request.argument
+        return protocol.data(request.unique, self._shown.text(request.node)[offset : offset + size])
+
+    def _readdir(self, request: Request) -> bytes:
+        assert isinstance(request.argument, Read)
+        entries = self._entries(request.node, request.argument.offset)
+        return protocol.data(request.unique, protocol.directory(entries, request.argument.size))
+
+    def _entries(self, node: int, offset: int) -> Iterator[Dirent]:
+        """What comes after `offset`, in the order of inode numbers."""
+        if node == tree.ROOT and offset == 0:
+            self._containers.take_in()
+        dots = [(1, node, "."), (2, self._above(node), "..")]
+        below = sorted(self._below(node))
+        for after, number, name in (*dots, *((number + 2, number, name) for number, name in below)):
+            if after > offset:
+                yield Dirent(number, after, name, stat.S_IFREG if _is_file(number) else stat.S_IFDIR)
+
+    def _below(self, node: int) -> Iterator[tuple[int, str]]:
+        if node == tree.ROOT:
+            yield from ((number << _BITS, key) for number, key in self._containers)
+            return
+        for path, place in self._places.items():
+            if path and tree.parent(path) == _path(node):
+                yield node & ~_PLACE | place, path.rpartition("/")[2]
+
+    def _above(self, node: int) -> int:
+        if node == tree.ROOT or not node & _PLACE:
+            return tree.ROOT
+        return node & ~_PLACE | self._places[tree.parent(_path(node))]
+
+    def _inode(self, node: int, *, by_read: bool = False) -> Inode:
+        if _is_file(node):
+            announced, valid = self._shown.announce(node, by_read=by_read)
+            return Inode(node, tree.FILE.mode, len(announced.text), announced.changed, valid)
+        mode = _ROOT_MODE if node == tree.ROOT else tree.DIRECTORY.mode
+        return Inode(node, mode, 0, self._mounted, protocol.LASTING * 1_000_000_000)
+
+
+def _is_file(node: int) -> bool:
+    return node > _PLACE and node & _PLACE in _LAYS
+
+
+def _path(node: int) -> str:
+    """Below the directory of its container; ESTALE where nobody was ever told that number."""
+    path = _PATHS.get(node & _PLACE)
+    if path is None or node <= _PLACE:
+        raise _failure(errno.ESTALE, f"inode {node}")
+    return path
+
+
+def _open(request: Request) -> bytes:
+    """The kernel then opens each file by itself, and keeps what pages it has."""
+    return protocol.error(request.unique, errno.ENOSYS)
+
+
+def _failure(number: int, path: str) -> OSError:
+    return OSError(number, os.strerror(number), path)
+
+
+def serve(
+    connection: int,
+    host: Host,
+    hierarchies: Hierarchies,
+    policies: Chooser,
+    run_dir: RunDir,
+    max_age: float,
+    mounted: int,
+) -> None:
+    """Serve until the mount is no more. `max_age` in seconds; `mounted` is the mount's time, nanoseconds since the
+    epoch."""
+    directory = folder(run_dir.path)
+    slot = Slot(f"{directory}/slot", protocol.REQUEST_SIZE)  # from here on no forerunner lives
+    containers = Containers(host, hierarchies, directory, policies, run_dir.control.hosts_text)
+    shown = Shown(Filesystem(host, containers, run_dir), containers.announcements, round(max_age * 1e9))
+    Serving(Channel(connection, slot.buffer), slot, host, containers, shown, run_dir.counters, mounted).run()
+
+
+def folder(run_dir: str) -> str:
+    """What outlives this process, in a run directory."""
+    return f"{run_dir}/kept-files"
