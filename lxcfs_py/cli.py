@@ -19,6 +19,7 @@ from lxcfs_py.explain import commands as explain_commands
 
 MOUNT = "/var/lib/lxcfs-py"
 RUN_DIR = "/run/lxcfs-py"
+_LONGEST_AGE = 3600
 SHELLS = ("bash", "zsh", "fish")
 
 
@@ -64,6 +65,13 @@ def make_parser() -> argparse.ArgumentParser:
     serve.add_argument("--workers", type=_workers, default=2, metavar="N", help="processes that serve (default: 2)")
     serve.add_argument(
         "--transport", choices=("device", "fusepy"), default="device", help="how to speak FUSE (default: device)"
+    )
+    serve.add_argument(
+        "--max-age",
+        type=_seconds,
+        default=0.1,
+        metavar="SECONDS",
+        help="how old a text of RUN_DIR/containers may be, which the kernel keeps; 0: no such tree (default: 0.1)",
     )
     serve.add_argument(
         "--no-io-accounting",
@@ -208,6 +216,16 @@ def _workers(text: str) -> int:
     if not text.isdecimal() or not 2 <= int(text) <= 64:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number from 2 to 64")
     return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= _LONGEST_AGE:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from 0 to {_LONGEST_AGE}")
+    return seconds
 
 
 def _completion(options: argparse.Namespace) -> None:

@@ -68,12 +68,15 @@ def serve(options: argparse.Namespace) -> None:
         mount_options.parse(options.mount_options),
         os.path.abspath(options.pidfile) if options.pidfile else None,
         options.io_accounting,
+        options.max_age,
     )
     host = Host()
     if options.transport == "fusepy":
         libfuse.serve(config, _tree, host)
         return
     rows = [services.callers(config, _tree)]
+    if config.max_age:
+        rows.append(services.by_container(config, host))
     if host.exists(psi.FOLDER):
         rows.append(services.pressures(config, _tree, host))
     supervisor.Supervisor(config, rows, host).serve()

@@ -26,7 +26,7 @@ from collections.abc import Iterator, Sequence
 
 from lxcfs_py import running, worker
 from lxcfs_py.caller import Callers, Chooser, Container
-from lxcfs_py.cgroup import keys
+from lxcfs_py.cgroup import hierarchy, keys
 from lxcfs_py.cgroup.hierarchy import Hierarchies
 from lxcfs_py.cgroup.tree import Cgroup
 from lxcfs_py.filesystem import Filesystem
@@ -35,6 +35,7 @@ from lxcfs_py.fuse.device import Channel
 from lxcfs_py.fuse.protocol import Dirent, Inode, Opcode, Read, Request
 from lxcfs_py.fuse.tree import Tree
 from lxcfs_py.host import Host
+from lxcfs_py.inforce import InForce
 from lxcfs_py.rundir import RunDir
 from lxcfs_py.rundir.announced import Announced, Announcements
 from lxcfs_py.rundir.counters import Counters
@@ -297,20 +298,14 @@ def _failure(number: int, path: str) -> OSError:
     return OSError(number, os.strerror(number), path)
 
 
-def serve(
-    connection: int,
-    host: Host,
-    hierarchies: Hierarchies,
-    policies: Chooser,
-    run_dir: RunDir,
-    max_age: float,
-    mounted: int,
-) -> None:
+def serve(connection: int, host: Host, run_dir: RunDir, max_age: float, mounted: int) -> None:
     """Serve until the mount is no more. `max_age` in seconds; `mounted` is the mount's time, nanoseconds since the
     epoch."""
     directory = folder(run_dir.path)
     slot = Slot(f"{directory}/slot", protocol.REQUEST_SIZE)  # from here on no forerunner lives
-    containers = Containers(host, hierarchies, directory, policies, run_dir.control.hosts_text)
+    control = run_dir.control
+    policies = InForce(host, run_dir.path, control.generation)
+    containers = Containers(host, hierarchy.find(host), directory, policies, control.hosts_text)
     shown = Shown(Filesystem(host, containers, run_dir), containers.announcements, round(max_age * 1e9))
     Serving(Channel(connection, slot.buffer), slot, host, containers, shown, run_dir.counters, mounted).run()
 

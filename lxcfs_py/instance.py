@@ -50,6 +50,8 @@ class Config:
     """Absolute."""
     io_accounting: bool = True
     """Whether v1's block I/O accounting is turned on (`blkio`)."""
+    max_age: float = 0.0
+    """Seconds for which the kernel may show a text of the by-container tree; 0 for no such tree."""
 
 
 @contextmanager

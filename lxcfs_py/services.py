@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from lxcfs_py import blkio, pressure, psi, sampler
+from lxcfs_py import blkio, containers, pressure, psi, rundir, sampler
 from lxcfs_py.connections import Connection, Service, Serving
 from lxcfs_py.fuse import device, protocol, tree
+from lxcfs_py.fuse.options import MountOptions
 from lxcfs_py.host import Host
 from lxcfs_py.instance import Config
 from lxcfs_py.rundir import RunDir
@@ -20,6 +21,7 @@ from lxcfs_py.rundir.texts import Texts
 from lxcfs_py.worker import Worker
 
 CALLERS = "callers"
+CONTAINERS = "containers"
 PRESSURE = "pressure"
 SAMPLER = "sampler"
 
@@ -49,6 +51,20 @@ def callers(config: Config, make_tree: MakeTree) -> Service:
 
     processes = tuple(Serving(f"worker-{number}", partial(work, number), slot) for number, slot in enumerate(slots))
     return Service(CALLERS, config.mount, processes, config.options, essential=True)
+
+
+def by_container(config: Config, host: Host) -> Service:
+    """The by-container tree, whose files the kernel keeps. One process, so that what the kernel is told of a file and
+    what it reads of it are in one order."""
+
+    def serve(connection: Connection, waker: int) -> None:
+        run_dir = RunDir(config.run_dir, CONTAINERS, waker)
+        containers.serve(connection.descriptors[0], host, run_dir, config.max_age, connection.mounted)
+
+    process = Serving(CONTAINERS, serve, f"{containers.folder(config.run_dir)}/slot")
+    path = f"{config.run_dir}/{rundir.CONTAINERS}"
+    options = MountOptions(read_only=True, source=config.options.source)
+    return Service(CONTAINERS, path, (process,), options, partial(protocol.init, wanted=protocol.CACHED))
 
 
 def pressures(config: Config, make: MakePressures, host: Host) -> Service:

@@ -11,6 +11,7 @@
     pressure/            the same for the files of /proc/pressure, and what programs wait for there: triggers
     kept-files/          the same for the files that the kernel keeps: numbers of containers (numbers), and the texts
                          that it was told of (announced)
+    containers/          the by-container tree
     records/             opaque records by container              records
 
 All but `lock` and `records` belong to one mount and are removed with it. What a record says is its writer's business.
@@ -33,6 +34,8 @@ from lxcfs_py.rundir.records import Records
 _log = logging.getLogger(__name__)
 
 _MODE = 0o711
+CONTAINERS = "containers"
+"""Where the by-container tree is mounted."""
 _FOLDERS = ("slots", "texts", "counters", "pressure", "kept-files")
 _FILES = ("configuration.json", "control", "handles", "kept", "nodes", "state.json")
 
@@ -71,12 +74,14 @@ def make(path: str) -> None:
     os.chmod(path, _MODE)
     for name in _FOLDERS:
         os.makedirs(f"{path}/{name}", 0o700, exist_ok=True)
+    with contextlib.suppress(FileExistsError):  # and no look at it: a dead mount may be there
+        os.mkdir(f"{path}/{CONTAINERS}", _MODE)
 
 
 def clear(path: str, mounts: Collection[str] = ()) -> None:
     """Remove what belongs to a mount that is no more; not the folders in which something is mounted (`mounts`: their
     absolute paths)."""
-    for folder in (f"{path}/{name}" for name in _FOLDERS):
+    for folder in (f"{path}/{name}" for name in (*_FOLDERS, CONTAINERS)):
         if not any(f"{mount}/".startswith(f"{folder}/") for mount in mounts):
             shutil.rmtree(folder, ignore_errors=True)
     for name in (*_FILES, *fnmatch.filter(os.listdir(path), "kept.*")):

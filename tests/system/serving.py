@@ -39,6 +39,19 @@ class Served:
         assert known is not None
         return [one.pid for one in known.workers][:-1]
 
+    def pid(self, name: str) -> int:
+        """Of a process by what it is there for; 0 while there is none."""
+        known = state.read(str(self.run_dir))
+        assert known is not None
+        return next((one.pid for one in known.workers if one.name == name), 0)
+
+    def kill(self, name: str) -> None:
+        """Kill a process; return when another has its place."""
+        victim = self.pid(name)
+        os.kill(victim, signal.SIGKILL)
+        while self.pid(name) in (0, victim):
+            os.sched_yield()
+
     def told(self, last: bytes) -> list[bytes]:
         """What it tells the service manager, up to and with `last`; what it told before is among it."""
         found: list[bytes] = []

@@ -7,7 +7,6 @@ import errno
 import json
 import os
 import select
-import signal
 import socket
 import subprocess
 import sys
@@ -80,7 +79,7 @@ def served(tmp_path: Path) -> Iterator[Served]:
 
 
 def pressure_worker(served: Served) -> int:
-    return served.workers()[-1]
+    return served.pid("pressure")
 
 
 @contextmanager
@@ -296,10 +295,7 @@ for _ in range(1000):
 
 def kill_pressure_worker(served: Served) -> None:
     """Return when another has its place."""
-    victim = pressure_worker(served)
-    os.kill(victim, signal.SIGKILL)
-    while pressure_worker(served) in (victim, *served.workers()[:-1]) or len(served.workers()) < 3:
-        os.sched_yield()
+    served.kill("pressure")
 
 
 def test_a_trigger_outlives_the_process_that_serves_it(served: Served, tmp_path: Path) -> None:

@@ -1,0 +1,129 @@
+"""The by-container tree on a real mount: what the kernel keeps of it, for how long, and for whom."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from lxcfs_py import linux
+from lxcfs_py.cgroup import tree
+from tests import cgroups
+from tests.cgroups import Limits
+from tests.system.serving import REAL, Served, serving
+
+pytestmark = pytest.mark.system
+
+GROUP = "/lxt-kept"
+LIMIT = 64 << 20
+GONE = "event=fallback"
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Served]:
+    with serving(tmp_path, "--max-age", "0.05", command=REAL) as daemon:
+        yield daemon
+
+
+def folder(served: Served, group: str = GROUP) -> Path:
+    return served.run_dir / "containers" / tree.escaped(group)
+
+
+def first_line(path: Path) -> list[str]:
+    return path.read_text().splitlines()[0].split()
+
+
+def limit(group: str, size: int) -> None:
+    name = "memory.max" if cgroups.pure_v2() else "memory/memory.limit_in_bytes"
+    top, _, file = name.rpartition("/")
+    (cgroups.TOP / top / group[1:] / file).write_text(str(size))
+
+
+@contextmanager
+def bound(source: Path, target: Path) -> Iterator[Path]:
+    """A file bound as a container has it: nothing is looked up on the way to it any more."""
+    target.touch()
+    linux.mount(str(source), str(target), None, linux.MS_BIND)
+    try:
+        yield target
+    finally:
+        linux.umount2(str(target))
+
+
+def test_a_container_reads_its_own_numbers_by_its_cgroups_path(served: Served) -> None:
+    with cgroups.made(GROUP, Limits(memory=LIMIT, quota=100_000)):
+        files = folder(served)
+        assert first_line(files / "proc/meminfo") == ["MemTotal:", str(LIMIT >> 10), "kB"]
+        assert (files / "proc/cpuinfo").read_text().count("processor\t:") == 1
+        assert (files / "sys/devices/system/cpu/online").read_text() == "0\n"
+        assert (files / "proc/meminfo").stat().st_size == len((files / "proc/meminfo").read_bytes())
+
+
+def test_a_cgroup_has_a_name_as_long_as_it_is_there(served: Served) -> None:
+    with pytest.raises(FileNotFoundError):
+        folder(served).stat()
+    with cgroups.made(GROUP):
+        assert folder(served).is_dir()
+    assert not folder(served).exists()
+
+
+def test_the_root_lists_the_containers_that_run(served: Served) -> None:
+    other = "/lxt-kept-other"
+    with cgroups.made(GROUP, Limits(memory=LIMIT)), cgroups.container(GROUP, ""), cgroups.made(other):
+        assert tree.escaped(GROUP) in os.listdir(served.run_dir / "containers")
+        assert tree.escaped(other) not in os.listdir(served.run_dir / "containers")
+        assert folder(served, other).is_dir()
+        assert tree.escaped(other) in os.listdir(served.run_dir / "containers")
+    assert not {tree.escaped(other), tree.escaped(GROUP)} & set(os.listdir(served.run_dir / "containers"))
+
+
+def test_a_new_cgroup_of_the_same_path_never_has_the_old_ones_text(served: Served, tmp_path: Path) -> None:
+    served.announced.append(GONE)
+    seen = set()
+    for size in range(1, 6):
+        with (
+            cgroups.made(GROUP, Limits(memory=size << 20)),
+            bound(folder(served) / "proc/meminfo", tmp_path / "f") as file,
+        ):
+            assert first_line(file) == ["MemTotal:", str(size << 10), "kB"]
+            seen.add(file.stat().st_ino)
+    assert len(seen) == 5
+
+
+def test_a_changed_limit_shows_within_the_age(served: Served, tmp_path: Path) -> None:
+    with cgroups.made(GROUP, Limits(memory=LIMIT)), bound(folder(served) / "proc/meminfo", tmp_path / "f") as file:
+        kept = os.open(file, os.O_RDONLY)
+        for size in (LIMIT // 2, LIMIT):
+            limit(GROUP, size)
+            begun = time.monotonic()
+            while first_line(file)[1] != str(size >> 10):
+                assert time.monotonic() - begun < 5
+            while os.pread(kept, 4096, 0).split()[1] != b"%d" % (size >> 10):
+                assert time.monotonic() - begun < 5
+        os.close(kept)
+
+
+def test_without_an_age_there_is_no_such_tree(tmp_path: Path) -> None:
+    with serving(tmp_path, "--max-age", "0", command=REAL) as served:
+        assert os.listdir(served.run_dir / "containers") == []
+        assert served.pid("containers") == 0
+
+
+@pytest.mark.parametrize(("command", "path", "status"), [("cat", "proc/meminfo", 0), ("ls", "..", 2)])
+def test_every_user_may_read_a_file_and_only_root_the_list(
+    served: Served, command: str, path: str, status: int
+) -> None:
+    nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    with cgroups.made(GROUP, Limits(memory=LIMIT)):
+        done = subprocess.run([*nobody, command, path], cwd=folder(served), capture_output=True)
+    assert done.returncode == status, done.stderr
+
+
+def test_no_one_writes(served: Served) -> None:
+    with cgroups.made(GROUP), pytest.raises(OSError, match="Read-only"):
+        os.open(folder(served) / "proc/meminfo", os.O_WRONLY)
