@@ -75,7 +75,7 @@ def make(path: str) -> None:
     for name in _FOLDERS:
         os.makedirs(f"{path}/{name}", 0o700, exist_ok=True)
     with contextlib.suppress(FileExistsError):  # and no look at it: a dead mount may be there
-        os.mkdir(f"{path}/{CONTAINERS}", _MODE)
+        os.mkdir(f"{path}/{CONTAINERS}", 0o700)
 
 
 def clear(path: str, mounts: Collection[str] = ()) -> None:
