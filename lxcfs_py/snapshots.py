@@ -56,12 +56,12 @@ class _Counted(NamedTuple):
 
 
 class Snapshots:
-    """Of the containers of one machine."""
+    """Of the containers of one machine; `clock` stands in for its own (of a captured machine)."""
 
-    def __init__(self, host: Host, keeper: Keeper) -> None:
+    def __init__(self, host: Host, keeper: Keeper, clock: cgroup_tree.Clock | None = None) -> None:
         self._host = host
         self._keeper = keeper
-        self._clock = cgroup_tree.Clock(host)
+        self._clock = clock or cgroup_tree.Clock(host)
         self._counted: OrderedDict[str, _Counted] = OrderedDict()
         self._nodes: Mapping[int, Node] = {}
         self._nodes_until = 0

@@ -24,7 +24,7 @@ def main() -> int:
 
 def _fuzz(name: str, seconds: int, *, keep: bool) -> bool:
     target = TARGETS[name]
-    outcome = engine.run(name, target, seconds)
+    outcome = engine.run(name, target, engine.Extent(seconds=seconds))
     print(f"{name}: {outcome.executions} executions, {len(outcome.inputs)} new inputs", flush=True)
     if outcome.failure is not None:
         print(outcome.failure)

@@ -9,8 +9,8 @@ from typing import cast
 
 from lxcfs_py.caller import Callers
 from lxcfs_py.cgroup import hierarchy
-from lxcfs_py.cgroup.model import Part
-from lxcfs_py.cgroup.tree import machine
+from lxcfs_py.cgroup.model import Machine, Part
+from lxcfs_py.cgroup.tree import Clock, machine
 from lxcfs_py.errors import ParseError
 from lxcfs_py.host import Host
 from lxcfs_py.snapshots import Snapshots
@@ -21,6 +21,17 @@ from tests.fuzz.machines import MACHINES, Files, Forgetful, edited
 from tests.scenarios import Scenario
 
 _ALL = frozenset(Part)
+
+
+class _Still(Clock):
+    """Of the moment at which a machine was captured."""
+
+    def __init__(self, host: Host, boot_now: int) -> None:
+        super().__init__(host)
+        self._captured = host, boot_now
+
+    def now(self) -> Machine:
+        return machine(*self._captured)
 
 
 def run(data: bytes) -> None:
@@ -46,7 +57,7 @@ def texts(scenario: Scenario, files: dict[str, bytes]) -> dict[str, bytes]:
             return found
         with contextlib.suppress(OSError, ParseError):
             container.cgroup.read(host, _ALL, machine(host, scenario.boot_now))
-        snapshots = Snapshots(host, Forgetful())
+        snapshots = Snapshots(host, Forgetful(), _Still(host, scenario.boot_now))
         for view in (view for view in VIEWS if view.path in files):
             with contextlib.suppress(OSError, ParseError):
                 found[view.path] = view.render(snapshots.of(view, container), files[view.path])

@@ -1,7 +1,8 @@
 """The engines: atheris (coverage-guided, a process for each target) where it installs, else hypothesis.
 
-`python -m tests.fuzz.engine TARGET FOLDER SECONDS` is that process: it must import the code under atheris, so
-nothing here imports a target before.
+`python -m tests.fuzz.engine TARGET FOLDER OPTION...` is that process: it must import the code under atheris, so
+nothing here imports a target before. A run takes so many seconds and is another one each time, or so many inputs and is
+the same each time.
 """
 
 from __future__ import annotations
@@ -25,11 +26,22 @@ if TYPE_CHECKING:
     from tests.fuzz.targets import Target
 
 ROOT = Path(__file__).parents[2]
+_SEED = "1"
 _EXAMPLES_PER_SECOND = 50
+_EXAMPLES = 300
+"""Of hypothesis, where the inputs are counted: it sees no coverage, so more of them find little."""
 _LONGEST = 4096
 """Bytes of one input."""
 _MOST_OPEN = 64
 """Descriptors that a target leaves open at most."""
+
+
+class Extent(NamedTuple):
+    """How long a run is, by one of the two."""
+
+    seconds: int = 0
+    inputs: int = 0
+    """So many are tried, the same ones each time."""
 
 
 class Outcome(NamedTuple):
@@ -46,32 +58,54 @@ def has_atheris() -> bool:
     return importlib.util.find_spec("atheris") is not None
 
 
-def run(name: str, target: Target, seconds: int) -> Outcome:
+def run(name: str, target: Target, extent: Extent) -> Outcome:
     """Run a target of the table for so long, from its seeds and what is kept for it."""
     seeds = [*target.seeds(), *corpus.read(name)]
     if has_atheris():
-        return fuzz(name, seconds, seeds)
-    return try_with_hypothesis(tidily(target.run), seconds, seeds)
+        return fuzz(name, extent, seeds)
+    return try_with_hypothesis(tidily(target.run), extent, seeds)
 
 
-def fuzz(target: str, seconds: int, seeds: Sequence[bytes]) -> Outcome:
+def fuzz(target: str, extent: Extent, seeds: Sequence[bytes]) -> Outcome:
     """Run a target of the table, or MODULE:FUNCTION, for so long with atheris; `seeds` is what to begin with."""
     folder = Path(tempfile.mkdtemp(prefix="lxcfs-py-fuzz-"))
     try:
         inputs = folder / "inputs"
         inputs.mkdir()
-        for number, data in enumerate(seeds):
-            (inputs / f"seed-{number}").write_bytes(data)
-        command = [sys.executable, "-m", "tests.fuzz.engine", target, str(folder), str(seconds)]
+        begins, options = _begins(extent)
+        options += [f"-seed_inputs=@{_files(folder / 'seeds', seeds)}"]
+        command = [*begins, sys.executable, "-m", "tests.fuzz.engine", target, str(folder), *options]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, errors="replace", check=False)
         finds = [path for path in sorted(folder.glob("*-*")) if path.is_file()]
-        found = [path for path in sorted(inputs.iterdir()) if not path.name.startswith("seed-")]
+        found = sorted(inputs.iterdir())
         counted = re.search(r"number_of_executed_units: (\d+)", done.stderr)
         return Outcome(
             int(counted[1]) if counted else 0, _failure(done, finds), tuple(path.read_bytes() for path in found)
         )
     finally:
         shutil.rmtree(folder)
+
+
+def _begins(extent: Extent) -> tuple[list[str], list[str]]:
+    """What goes before the program, and its options. To be the same each time it takes a seed for the engine and one
+    for Python's hashes, no look at the clock, no compiled modules that are there or not, and no addresses that are
+    random or depend on the environment: the engine's counters go by them."""
+    if not extent.inputs:
+        return [], [f"-max_total_time={extent.seconds}"]
+    alone = ["env", "--ignore-environment", f"PYTHONHASHSEED={_SEED}", "PYTHONPYCACHEPREFIX=/dev/null/none"]
+    alone += ["setarch", "--addr-no-randomize"]
+    return alone, [f"-runs={extent.inputs}", f"-seed={_SEED}", "-reload=0"]
+
+
+def _files(folder: Path, seeds: Sequence[bytes]) -> Path:
+    """A list of files, in order: the order in which a folder has them is another one each time."""
+    folder.mkdir()
+    paths = [folder / str(number) for number in range(len(seeds))]
+    for path, data in zip(paths, seeds, strict=True):
+        path.write_bytes(data)
+    listing = folder / "list"
+    listing.write_text(",".join(map(str, paths)))
+    return listing
 
 
 def _failure(done: subprocess.CompletedProcess[str], finds: Sequence[Path]) -> str | None:
@@ -82,7 +116,7 @@ def _failure(done: subprocess.CompletedProcess[str], finds: Sequence[Path]) -> s
     return "\n".join([done.stdout, *said, *inputs])
 
 
-def try_with_hypothesis(run: Callable[[bytes], None], seconds: int, seeds: Sequence[bytes]) -> Outcome:
+def try_with_hypothesis(run: Callable[[bytes], None], extent: Extent, seeds: Sequence[bytes]) -> Outcome:
     """The same without coverage: seeds changed at some places, and any bytes."""
     from hypothesis import HealthCheck, given, settings
     from hypothesis import strategies as st
@@ -90,9 +124,12 @@ def try_with_hypothesis(run: Callable[[bytes], None], seconds: int, seeds: Seque
     count = 0
     edits = st.lists(st.tuples(st.integers(0, 400), st.binary(max_size=8), st.integers(0, 8)), max_size=6)
 
-    most = seconds * _EXAMPLES_PER_SECOND
+    most = extent.seconds * _EXAMPLES_PER_SECOND or min(extent.inputs, _EXAMPLES)
+    same = extent.inputs > 0
 
-    @settings(max_examples=most, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @settings(
+        max_examples=most, derandomize=same, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+    )
     @given(st.sampled_from(seeds), edits)
     def examples(seed: bytes, changes: list[tuple[int, bytes, int]]) -> None:
         nonlocal count
@@ -135,12 +172,12 @@ def _named(target: str) -> Callable[[bytes], None]:
     return TARGETS[target].run
 
 
-def main(target: str, folder: str, seconds: str) -> None:
+def main(target: str, folder: str, *extent: str) -> None:
     import atheris  # type: ignore[import-untyped, import-not-found, unused-ignore]
 
     with atheris.instrument_imports(include=["lxcfs_py", "pyrun"]):
         run = _named(target)
-    options = [f"-max_total_time={seconds}", f"-max_len={_LONGEST}", f"-artifact_prefix={folder}/"]
+    options = [*extent, f"-max_len={_LONGEST}", f"-artifact_prefix={folder}/"]
     options += ["-print_final_stats=1", "-timeout=20", "-rss_limit_mb=1500", "-reduce_inputs=1"]
     atheris.Setup([sys.argv[0], f"{folder}/inputs", *options], tidily(run))
     atheris.Fuzz()

@@ -15,21 +15,23 @@ from tests.fuzz import configs, connections, containers, rundirs, texts
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """`run` raises whatever is a find; `seeds` are well-formed inputs to start from."""
+    """`run` raises whatever is a find; `seeds` are well-formed inputs to start from; `inputs` is how many a short run
+    tries, which are two or three seconds of work."""
 
     run: Callable[[bytes], None]
     seeds: Callable[[], Iterator[bytes]]
+    inputs: int
 
 
 TARGETS: Mapping[str, Target] = {
-    "parsers": Target(texts.parsers, texts.parser_seeds),
-    "views": Target(texts.views, texts.view_seeds),
-    "containers": Target(containers.run, containers.seeds),
-    "requests": Target(connections.decode, connections.request_seeds),
-    "worker": Target(connections.serve, connections.session_seeds),
-    "records": Target(rundirs.unpack, rundirs.record_seeds),
-    "rundir": Target(rundirs.damaged, rundirs.file_seeds),
-    "config": Target(configs.load, configs.seeds),
-    "policy": Target(configs.choose, configs.policy_seeds),
-    "hook": Target(configs.hook, configs.hook_seeds),
+    "parsers": Target(texts.parsers, texts.parser_seeds, 50_000),
+    "views": Target(texts.views, texts.view_seeds, 10_000),
+    "containers": Target(containers.run, containers.seeds, 1_200),
+    "requests": Target(connections.decode, connections.request_seeds, 120_000),
+    "worker": Target(connections.serve, connections.session_seeds, 3_000),
+    "records": Target(rundirs.unpack, rundirs.record_seeds, 12_000),
+    "rundir": Target(rundirs.damaged, rundirs.file_seeds, 4_500),
+    "config": Target(configs.load, configs.seeds, 9_000),
+    "policy": Target(configs.choose, configs.policy_seeds, 35_000),
+    "hook": Target(configs.hook, configs.hook_seeds, 90_000),
 }

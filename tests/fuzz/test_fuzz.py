@@ -15,9 +15,6 @@ from tests.fuzz.draw import Draw
 from tests.fuzz.targets import TARGETS
 from tests.scenarios import Scenario
 
-SECONDS = 60
-"""Of all targets together."""
-
 each_target = pytest.mark.parametrize("name", TARGETS)
 
 
@@ -39,7 +36,7 @@ def test_kept_inputs_are_few_and_short(name: str) -> None:
 @pytest.mark.fuzz
 @each_target
 def test_a_short_run_finds_nothing(name: str, in_summary: Callable[[str], None]) -> None:
-    outcome = engine.run(name, TARGETS[name], SECONDS // len(TARGETS))
+    outcome = engine.run(name, TARGETS[name], engine.Extent(inputs=TARGETS[name].inputs))
     in_summary(f"fuzz {name}: {outcome.executions} executions, {len(outcome.inputs)} new inputs")
     if outcome.failure is not None:
         pytest.fail(outcome.failure, pytrace=False)
@@ -56,7 +53,9 @@ def planted(data: bytes) -> None:
 
 def test_a_planted_fault_is_found() -> None:
     seeds = list(texts.parser_seeds())
-    outcome = engine.try_with_hypothesis(planted, 1, [seed[1:] for seed in seeds if seed[0] == 1])
+    outcome = engine.try_with_hypothesis(
+        planted, engine.Extent(inputs=50), [seed[1:] for seed in seeds if seed[0] == 1]
+    )
     assert outcome.failure is not None
     assert "not enough values to unpack" in outcome.failure or "too many values" in outcome.failure
 
@@ -64,10 +63,19 @@ def test_a_planted_fault_is_found() -> None:
 @pytest.mark.fuzz
 @pytest.mark.skipif(not engine.has_atheris(), reason="atheris is not installed")
 def test_atheris_finds_a_planted_fault_and_says_the_input() -> None:
-    outcome = engine.fuzz("tests.fuzz.test_fuzz:planted", 20, [b"anon 1\nfile 2\n"])
+    outcome = engine.fuzz("tests.fuzz.test_fuzz:planted", engine.Extent(inputs=200_000), [b"anon 1\nfile 2\n"])
     assert outcome.failure is not None
     assert "not enough values to unpack" in outcome.failure or "too many values" in outcome.failure
     assert "crash-" in outcome.failure
+
+
+@pytest.mark.fuzz
+@pytest.mark.skipif(not engine.has_atheris(), reason="atheris is not installed")
+def test_a_run_of_so_many_inputs_is_the_same_each_time() -> None:
+    one, other = (engine.run("parsers", TARGETS["parsers"], engine.Extent(inputs=30_000)) for _ in range(2))
+    assert one == other
+    assert (one.executions, one.failure) == (30_000, None)
+    assert one.inputs
 
 
 def test_minimising_keeps_what_reaches_something_new() -> None:
