@@ -45,7 +45,7 @@ _OLD = (errno.ENOTTY, errno.EINVAL)
 """What a kernel says that does not know an ioctl."""
 _ENDED = ("Z", "X")
 """States of a thread that is no more."""
-_LIMITS = frozenset((Part.MEMORY, Part.SWAP, Part.CPU))
+_LIMITS = frozenset((Part.MEMORY, Part.SWAP, Part.CPUS))
 
 K = TypeVar("K")
 V = TypeVar("V")

@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import time
 from collections.abc import Iterable, Mapping
 
 from lxcfs_py.caller import Asked
@@ -21,6 +22,9 @@ from lxcfs_py.host import Host
 from lxcfs_py.passed import Passed
 from lxcfs_py.snapshots import Keeper, Snapshots
 from lxcfs_py.views.table import VIEWS, View
+
+_FORM_LASTS = 100_000_000
+"""Nanoseconds; see `View.form`."""
 
 
 def _folders(paths: Iterable[str]) -> dict[str, list[str]]:
@@ -43,6 +47,7 @@ class Filesystem:
         self._keeper = keeper
         self._snapshots = Snapshots(host, keeper)
         self._views: Mapping[str, View] = {view.path: view for view in VIEWS if host.exists(view.path)}
+        self._forms: dict[str, tuple[int, bytes]] = {}
         self._modes = {path: host.stat(path).st_mode & 0o444 for path in self._views}
         self._passed = Passed(host, callers, self._snapshots, keeper)
         inside = tuple(f"{root}/" for root in self._passed.subtrees)
@@ -83,15 +88,25 @@ class Filesystem:
 
     def view(self, view: View, pid: int) -> bytes:
         """A view for a caller; the host's text where there is no container or it cannot be told what it has."""
-        host_text = self._host.read(view.path) if view.pieces else self._host.pread(view.path)
+        host_text = self._form(view) if view.form else self._host_text(view)
         try:
             container = self._callers.container(pid)
-            if container is None:
-                return host_text
-            return view.render(self._snapshots.of(view, container), host_text)
+            if container is not None:
+                return view.render(self._snapshots.of(view, container, host_text), host_text)
         except Exception as error:  # the daemon does not fall with what one container does to its cgroup
             self._keeper.fallback(view.path, error)
-            return host_text
+        return self._host_text(view) if view.form else host_text
+
+    def _host_text(self, view: View) -> bytes:
+        return self._host.read(view.path) if view.pieces else self._host.pread(view.path)
+
+    def _form(self, view: View) -> bytes:
+        """The host's text as it was a moment ago. Some cost the kernel much: it asks each CPU for its clock speed."""
+        known = self._forms.get(view.path)
+        now = time.monotonic_ns()
+        if known is None or known[0] <= now:
+            known = self._forms[view.path] = now + _FORM_LASTS, self._host_text(view)
+        return known[1]
 
     def pressure_file(self, path: str, pid: int) -> tuple[str, str]:
         """The kernel's own file behind a pressure file for a caller, relative to the Host's root, and an identity of

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import struct
+from functools import lru_cache
 from typing import NamedTuple
 
 from lxcfs_py import policy
@@ -65,6 +66,7 @@ def pack_load(record: LoadRecord) -> bytes:
     return with_directory(record.directory, _LOAD.pack(_LAYOUT, record.version, record.level, *numbers, *counts))
 
 
+@lru_cache(maxsize=256)
 def unpack_load(record: bytes | None) -> LoadRecord | None:
     """The LoadRecord that bytes say, None where they say none."""
     directory, body = split(record or b"")
@@ -81,6 +83,7 @@ def pack_ledger(directory: str, processes: int, ledger: bytes) -> bytes:
     return with_directory(directory, _FORKED.pack(processes) + ledger)
 
 
+@lru_cache(maxsize=64)
 def unpack_ledger(record: bytes | None) -> tuple[int, bytes | None]:
     """`processes` and the ledger; (0, None) where there is none."""
     body = split(record or b"")[1]

@@ -15,7 +15,7 @@ from typing import NamedTuple, Protocol, TypeVar
 from lxcfs_py import records
 from lxcfs_py.caller import Container
 from lxcfs_py.cgroup import tree as cgroup_tree
-from lxcfs_py.cgroup.model import CpuClock, Load, Machine, Node, Snapshot, Tasks
+from lxcfs_py.cgroup.model import CpuClock, Load, Machine, Node, Part, Snapshot, Tasks
 from lxcfs_py.host import Host
 from lxcfs_py.records import LoadRecord
 from lxcfs_py.views import cputime, diskstats
@@ -28,6 +28,7 @@ _TASKS_SHARE = 50
 """It is good for this many times as long as it took, so that counting a fork bomb costs at most 2 % of a CPU."""
 _ASK_AGAIN = 60_000_000
 """Microseconds after which a read of the load average is noted anew."""
+_CPUS = frozenset((Part.CPUS,))
 _MOST = 1024
 """Containers whose count of tasks is remembered."""
 
@@ -39,6 +40,10 @@ class Keeper(Protocol):
 
     def update(self, kind: str, key: str, change: Callable[[bytes | None], tuple[bytes, T]]) -> T:
         """Replace the record of a container by what `change` makes of it, alone under its lock; what it also gives."""
+        ...
+
+    def glance(self, kind: str, key: str) -> bytes | None:
+        """A record as it is, without waiting; None where there is none, or it is just then being changed."""
         ...
 
     def fallback(self, view: str, error: Exception) -> None:
@@ -66,23 +71,38 @@ class Snapshots:
         self._nodes: Mapping[int, Node] = {}
         self._nodes_until = 0
 
-    def of(self, view: View, container: Container) -> Snapshot:
-        """All that a view needs to know of a container, now."""
+    def of(self, view: View, container: Container, host_text: bytes | None = None) -> Snapshot:
+        """All that a view needs to know of a container, now; or what it needs with the host's text as it is."""
         machine = self._clock.now()
         needs = view.needs
-        snapshot = container.cgroup.read(self._host, view.parts, machine, container.policy)
         if not needs:
-            return snapshot
+            parts = view.parts if host_text is None or view.narrowed is None else view.narrowed(host_text)
+            return container.cgroup.read(self._host, parts, machine, container.policy)
         uptime = age(container, machine)
         tasks = self._tasks(container, machine) if "tasks" in needs else None
+        if "clocks" in needs:
+            return self._with_clocks(view, container, machine, uptime, tasks)
+        snapshot = container.cgroup.read(self._host, view.parts, machine, container.policy)
         load = None
         if "load" in needs:
             load, last_pid = self._load(container, machine, tasks.last_pid if tasks is not None else 0)
             tasks = _with_last(tasks, last_pid)
-        if "clocks" not in needs:
-            return _aged(snapshot, uptime, container.boot_offset, tasks, load)
-        clocks, processes = self._clocks(container, _aged(snapshot, uptime, tasks=tasks))
-        return _aged(snapshot, uptime, container.boot_offset, _with_last(tasks, processes), load, clocks)
+        return _aged(snapshot, uptime, container.boot_offset, tasks, load)
+
+    def _with_clocks(
+        self, view: View, container: Container, machine: Machine, uptime: int, tasks: Tasks | None
+    ) -> Snapshot:
+        """What has been shown within this tick is shown again; then it need not be asked how much CPU was used."""
+        host, cgroup = self._host, container.cgroup
+        highest, ledger = records.unpack_ledger(self._keeper.glance(records.LEDGER, container.identity))
+        if ledger is not None and (tasks is None or tasks.last_pid <= highest):
+            snapshot = cgroup.read(host, _CPUS, machine, container.policy)
+            clocks = cputime.within_tick(ledger, snapshot)
+            if clocks is not None:
+                return _aged(snapshot, uptime, container.boot_offset, _with_last(tasks, highest), None, clocks)
+        snapshot = cgroup.read(host, view.parts, machine, container.policy)
+        clocks, highest = self._clocks(container, _aged(snapshot, uptime, tasks=tasks))
+        return _aged(snapshot, uptime, container.boot_offset, _with_last(tasks, highest), None, clocks)
 
     def below(self, subtree: Subtree, container: Container) -> Snapshot:
         """All that a subtree of sysfs needs to know of a container, now."""
@@ -132,13 +152,20 @@ class Snapshots:
         if place is None or not container.policy.loadavg:
             return None, last_pid
         now = machine.boot_now
+
+        def suffices(known: LoadRecord) -> bool:
+            return now - known.asked < _ASK_AGAIN and last_pid <= known.tasks.last_pid
+
+        glanced = records.unpack_load(self._keeper.glance(records.LOAD, container.identity))
+        if glanced is not None and suffices(glanced):
+            return glanced.load, glanced.tasks.last_pid
         started = False
 
         def ask(old: bytes | None) -> tuple[bytes, LoadRecord]:
             nonlocal started
             known = records.unpack_load(old)
             if known is not None and old is not None:
-                if now - known.asked < _ASK_AGAIN and last_pid <= known.tasks.last_pid:
+                if suffices(known):
                     return old, known
             else:
                 started = True

@@ -24,6 +24,8 @@ class Part(StrEnum):
     """Peak, failures and OOM kills of MEMORY."""
     SWAP = "swap"
     CPU = "cpu"
+    CPUS = "cpus"
+    """Of CPU what says how many CPUs it may use: quota and set. Nothing more than CPU has."""
     IO = "io"
     PIDS = "pids"
     CPU_PRESSURE = "cpu.pressure"

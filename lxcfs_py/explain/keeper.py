@@ -26,6 +26,10 @@ class Reading:
         """What the daemon keeps; None where it keeps nothing."""
         return self._records.record(kind, key) if self._records is not None else None
 
+    def glance(self, _kind: str, _key: str) -> bytes | None:
+        """Nothing: what is explained is read anew."""
+        return None
+
     def update(self, kind: str, key: str, change: Callable[[bytes | None], tuple[bytes, T]]) -> T:
         """What a change would give."""
         return change(self.record(kind, key))[1]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Sequence
+from functools import lru_cache
 from itertools import pairwise
 
 from lxcfs_py.cgroup.model import Snapshot
@@ -28,8 +29,11 @@ _Package = tuple[tuple[bytes, bytes], ...]
 def render(snapshot: Snapshot, host_text: bytes) -> bytes:
     """The sections of the visible CPUs, in the host's order and with the host's numbers; all else stays."""
     shown = cpus.visible(snapshot)
-    if shown == snapshot.machine.online:
-        return host_text
+    return host_text if shown == snapshot.machine.online else _cut(host_text, shown)
+
+
+@lru_cache(maxsize=8)
+def _cut(host_text: bytes, shown: tuple[int, ...]) -> bytes:
     text = b"".join(_recounted(list(_kept(host_text, frozenset(shown)))))
     return text if host_text.endswith(b"\n\n") else text.rstrip(b"\n") + b"\n"
 

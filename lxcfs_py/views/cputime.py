@@ -20,6 +20,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from zlib import crc32
 
 from lxcfs_py.cgroup.model import Cpu, CpuClock, CpuTime, Snapshot
@@ -64,6 +65,24 @@ def advance(previous: bytes | None, snapshot: Snapshot) -> tuple[bytes, Mapping[
     if snapshot.cpu is not None and snapshot.cpu.usage is not None:
         _add(ledger, shown, snapshot, snapshot.cpu)
     return _pack(ledger), {number: CpuClock(*_bounded(ledger.rows[number])) for number in shown}
+
+
+def within_tick(previous: bytes, snapshot: Snapshot) -> Mapping[int, CpuClock] | None:
+    """What the ledger `previous` shows, where less than a tick has passed since and the same CPUs are visible: the
+    columns of /proc/stat have no finer unit. None where there is something new to tell."""
+    boot, clocks = _shown(previous)
+    passed = snapshot.machine.boot_now - boot
+    fresh = 0 <= passed < _SECOND // snapshot.machine.ticks and tuple(clocks) == cpus.visible(snapshot)
+    return clocks if fresh else None
+
+
+@lru_cache(maxsize=64)
+def _shown(record: bytes) -> tuple[int, Mapping[int, CpuClock]]:
+    """When a ledger was written, and what it shows, in the order of the CPUs."""
+    ledger = _unpack(record)
+    if ledger is None:
+        return 0, {}
+    return ledger.boot, {number: CpuClock(*ledger.rows[number]) for number in sorted(ledger.shown)}
 
 
 def ticks(clock: CpuClock, hertz: int) -> tuple[int, int, int, int, int]:

@@ -18,7 +18,7 @@ from functools import lru_cache
 from operator import itemgetter
 from typing import NamedTuple
 
-from lxcfs_py.cgroup.model import Hugetlb, Memory, Snapshot, least
+from lxcfs_py.cgroup.model import Hugetlb, Memory, Part, Snapshot, least
 from lxcfs_py.errors import ParseError
 from lxcfs_py.views import swaps
 
@@ -47,6 +47,10 @@ _COMPUTED = (
 )
 """Lines in the order of the values that the functions below give."""
 
+_WITHOUT_HUGE_PAGES = frozenset((Part.MEMORY, Part.SWAP))
+PARTS = _WITHOUT_HUGE_PAGES | {Part.HUGETLB}
+_NO_POOL = b"\nHugetlb:               0 kB\n"
+
 _HARDWARE = re.compile(rb"VmallocTotal|VmallocChunk|Hugepagesize|DirectMap.*")
 _HOST_NUMBERS = (b"MemTotal", b"SwapTotal", b"Hugepagesize", b"HugePages_Total", b"Hugetlb")
 
@@ -71,6 +75,11 @@ class _Layout(NamedTuple):
     """Pieces of the host's text that stay as they are."""
     numbers: tuple[tuple[int, int], ...]
     """Where the host's text has _HOST_NUMBERS; an empty slice where it has not."""
+
+
+def narrowed(host_text: bytes) -> frozenset[Part]:
+    """What is needed of PARTS: nothing of huge pages where the host has none, which is usual."""
+    return _WITHOUT_HUGE_PAGES if _NO_POOL in host_text else PARTS
 
 
 def render(snapshot: Snapshot, host_text: bytes) -> bytes:

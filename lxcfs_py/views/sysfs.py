@@ -124,7 +124,7 @@ SUBTREES = (
             Rewrite(re.compile(r".*/stats/trans_table"), row_zeros),
             Rewrite(re.compile(r".*/acpi_cppc/feedback_ctrs"), zeros),
         ),
-        frozenset({Part.CPU}),
+        frozenset({Part.CPUS}),
     ),
     Subtree(
         "sys/devices/system/node",
@@ -142,7 +142,7 @@ SUBTREES = (
             Rewrite(re.compile(r"node\d+/numastat"), last_zero),
             Rewrite(re.compile(r"node\d+/hugepages/.*"), nodes.huge_pages),
         ),
-        frozenset({Part.CPU, Part.MEMORY, Part.NUMA, Part.HUGETLB}),
+        frozenset({Part.CPUS, Part.MEMORY, Part.NUMA, Part.HUGETLB}),
         frozenset({"nodes"}),
     ),
     Subtree(
@@ -155,7 +155,7 @@ SUBTREES = (
             Rewrite(re.compile(r"[^/]+/mq/\d+/cpu_list"), _worded),
             Rewrite(re.compile(rf"[^/]+/({'|'.join(_COUNTERS_OF_DISKS)})"), zeros),
         ),
-        frozenset({Part.CPU, Part.IO, Part.DEVICES}),
+        frozenset({Part.CPUS, Part.IO, Part.DEVICES}),
         frozenset({"disks"}),
         disks.target,
     ),

@@ -97,6 +97,9 @@ class Forgetful:
         self._kept[kind, key], answer = change(self._kept.get((kind, key)))
         return answer
 
+    def glance(self, kind: str, key: str) -> bytes | None:
+        return self._kept.get((kind, key))
+
     def fallback(self, view: str, error: Exception) -> None:
         raise error
 

@@ -43,6 +43,9 @@ class Strict:
     def update(self, kind: str, key: str, change: Callable[[bytes | None], tuple[bytes, T]]) -> T:
         return change(None)[1]
 
+    def glance(self, kind: str, key: str) -> bytes | None:
+        return None
+
     def fallback(self, view: str, error: Exception) -> None:
         raise AssertionError(view) from error
 

@@ -97,6 +97,21 @@ def test_what_one_process_moves_or_removes_another_finds(directory: str) -> None
     assert other.record("load", "/a") == b"again"
 
 
+def test_a_glance_sees_what_was_written_last_and_nothing_of_what_has_moved(directory: str) -> None:
+    one, other = Records(directory), Records(directory)
+    assert one.glance("load", "/a") is None
+    one.update("load", "/a", lambda _: (b"first", None))
+    assert one.record("load", "/a") == b"first"
+    assert other.glance("load", "/a") is None, "it was never read there"
+    assert other.record("load", "/a") == b"first"
+    for text in (b"second", b"", b"third"):
+        one.update("load", "/a", lambda _, text=text: (text, None))
+        assert one.glance("load", "/a") == other.glance("load", "/a") == text
+    one.update("load", "/a", lambda _: (b"l" * 4096, None))
+    assert other.glance("load", "/a") is None
+    assert other.record("load", "/a") == other.glance("load", "/a") == b"l" * 4096
+
+
 def test_keys_are_found_by_kind_whatever_they_contain(directory: str) -> None:
     records = Records(directory)
     keys = ["/a", "/\udcff", "/" + "x" * 4000, "/a b\n"]
@@ -160,6 +175,7 @@ def test_killed_writers_lose_and_tear_nothing(directory: str) -> None:
         return int(struct.unpack("=Q", word)[0])
 
     kills = 30
+    looking = Records(directory)
     for number in range(kills):
         with (
             child(lambda number=number: count(2 * number)) as one,
@@ -167,6 +183,9 @@ def test_killed_writers_lose_and_tear_nothing(directory: str) -> None:
         ):
             until = sum(finished) + chance.randrange(1, 400)
             while sum(finished) < until:
+                if looking.glance("load", "/a") is None:
+                    looking.record("load", "/a")
+                check(looking.glance("load", "/a"))
                 assert os.waitid(os.P_PID, one, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
                 assert os.waitid(os.P_PID, other, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
     value = check(Records(directory).record("load", "/a"))

@@ -44,6 +44,9 @@ class Memory:
         self.kept[kind, key], answer = change(self.kept.get((kind, key)))
         return answer
 
+    def glance(self, kind: str, key: str) -> bytes | None:
+        return self.kept.get((kind, key))
+
     def fallback(self, view: str, error: Exception) -> None:
         self.fallbacks.append((view, error))
 

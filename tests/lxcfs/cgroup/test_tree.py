@@ -13,6 +13,7 @@ from lxcfs_py.cgroup import hierarchy, tree
 from lxcfs_py.cgroup.model import CpuTime, Hugetlb, Io, Machine, Node, Numa, Part, Quota, Snapshot
 from lxcfs_py.errors import ParseError
 from lxcfs_py.host import Host
+from tests.scenarios import Scenario
 
 MACHINE = Machine(online=(0, 1, 2, 3), possible=(0, 1, 2, 3))
 ALL = frozenset(Part) - {Part.TASKS}
@@ -301,6 +302,15 @@ def test_the_least_limit_of_all_ancestors_wins(
     assert found.memory.limit == least
     assert found.cpu is not None
     assert found.cpu.quota == (None if least is None else Quota(least, 1000))
+
+
+def test_how_many_cpus_it_may_use_is_a_part_of_what_the_cpu_controllers_say(scenario: Scenario) -> None:
+    with scenario.host() as host:
+        cgroup = tree.of(host, hierarchy.find(host), scenario.pid)
+        whole, part = (cgroup.read(host, frozenset((each,)), MACHINE).cpu for each in (Part.CPU, Part.CPUS))
+    assert whole is not None
+    assert part is not None
+    assert (part.quota, part.cpus) == (whole.quota, whole.cpus)
 
 
 names = st.text(st.characters(min_codepoint=1, max_codepoint=0x2FF, exclude_characters="\0"), min_size=1, max_size=300)

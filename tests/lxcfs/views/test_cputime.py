@@ -150,6 +150,16 @@ def test_a_damaged_record_counts_as_none(garbage: bytes, bit: int, data: st.Data
         assert cputime.advance(damaged, snapshot) == cputime.advance(None, snapshot)
 
 
+def test_within_a_tick_it_is_what_was_shown() -> None:
+    first = at(10, user(4))
+    record, clocks = cputime.advance(None, first)
+    for now, known in ((10, clocks), (10.009999, clocks), (10.01, None), (9.999999, None)):
+        assert cputime.within_tick(record, at(now, user(9))) == known
+    assert cputime.within_tick(record, at(10, user(4), quota=ONE)) is None, "other CPUs are visible"
+    assert cputime.within_tick(record[:-1], first) is None
+    assert cputime.within_tick(record, replace(first, machine=replace(first.machine, ticks=1000))) == clocks
+
+
 SMALL = st.integers(0, 3 * SECOND)
 TIMES = st.builds(CpuTime, SMALL, SMALL, SMALL)
 
@@ -224,6 +234,15 @@ def test_no_column_of_the_sum_ever_goes_back(life: list[Snapshot]) -> None:
         assert all(new >= old for new, old in zip(columns(after), columns(before), strict=True))
         idle = [sum(clock.idle for clock in clocks.values()) for clocks in (before, after)]
         assert idle == sorted(idle)
+
+
+@given(lives())
+def test_what_is_shown_within_a_tick_is_what_was_shown_before(life: list[Snapshot]) -> None:
+    record: bytes | None = None
+    for snapshot in life:
+        record, clocks = cputime.advance(record, snapshot)
+        again = cputime.within_tick(record, snapshot)
+        assert again is None or (again == clocks and list(again) == list(clocks))
 
 
 @given(lives())

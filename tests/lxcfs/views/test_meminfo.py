@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 
-from lxcfs_py.cgroup.model import Hugetlb, Memory, Snapshot, Swap
+from lxcfs_py.cgroup.model import Hugetlb, Memory, Part, Snapshot, Swap
 from lxcfs_py.errors import ParseError
 from lxcfs_py.views import meminfo
 from tests.lxcfs.views.containers import FOUR, KB, MB, MEMINFO, container, snapshots
@@ -121,6 +121,18 @@ def test_each_line_has_its_value() -> None:
 def test_values_are_clamped_to_what_is_possible(changes: dict[str, object], expected: dict[str, int]) -> None:
     found = lines(meminfo.render(container(**changes), MEMINFO))
     assert {label: found[label] for label in expected} == expected
+
+
+def test_of_huge_pages_nothing_is_read_where_nothing_is_shown() -> None:
+    without = re.sub(
+        rb"(?m)^(HugePages_Total:|Hugetlb:)( +)(\d+)",
+        lambda line: line[1] + b"0".rjust(len(line[2] + line[3])),
+        MEMINFO,
+    )
+    assert meminfo.narrowed(MEMINFO) == meminfo.PARTS
+    assert meminfo.narrowed(without) == meminfo.PARTS - {Part.HUGETLB}
+    own = replace(SMALL, hugetlb={2 * MB: Hugetlb(6 * MB, 20 * MB)})
+    assert meminfo.render(own, without) == meminfo.render(SMALL, without)
 
 
 @pytest.mark.parametrize(
