@@ -16,6 +16,7 @@ from typing import NoReturn
 from lxcfs_py import __version__, commands, dropin, errors, policy
 from lxcfs_py.errors import Error, UsageError
 from lxcfs_py.explain import commands as explain_commands
+from lxcfs_py.repair import commands as repair_commands
 
 MOUNT = "/var/lib/lxcfs-py"
 RUN_DIR = "/run/lxcfs-py"
@@ -79,6 +80,12 @@ def make_parser() -> argparse.ArgumentParser:
         action="store_false",
         help="do not have cgroup v1 count block I/O on every disk",
     )
+    serve.add_argument(
+        "--no-repair",
+        dest="repair",
+        action="store_false",
+        help="leave alone what a killed lxcfs-py or LXCFS left broken in running containers; see lxcfs-py repair",
+    )
     _add_policy(serve)
     _add_lxcfs(serve)
     serve.set_defaults(run=commands.serve)
@@ -105,8 +112,9 @@ def make_parser() -> argparse.ArgumentParser:
     status.add_argument("--json", action="store_true", help="for programs")
     status.set_defaults(run=commands.status)
 
+    repair = repair_commands.add_to(parsers)
     looking = explain_commands.add_to(parsers)
-    for command in (serve, hook, status, *looking):
+    for command in (serve, hook, status, repair, *looking):
         command.add_argument(
             "--run-dir", default=RUN_DIR, metavar="DIR", help=f"what outlives a worker (default: {RUN_DIR})"
         )
@@ -114,7 +122,7 @@ def make_parser() -> argparse.ArgumentParser:
     completion.add_argument("shell", choices=SHELLS, metavar="SHELL", help=", ".join(SHELLS))
     completion.set_defaults(run=_completion)
 
-    for command in (serve, check, hook, status, *looking, completion):
+    for command in (serve, check, hook, status, repair, *looking, completion):
         command.add_argument("-d", "--debug", action="store_true", help="log more, and print the traceback of an error")
     return parser
 

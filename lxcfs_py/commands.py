@@ -69,6 +69,7 @@ def serve(options: argparse.Namespace) -> None:
         os.path.abspath(options.pidfile) if options.pidfile else None,
         options.io_accounting,
         options.max_age,
+        options.repair,
     )
     host = Host()
     if options.transport == "fusepy":

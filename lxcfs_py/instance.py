@@ -52,6 +52,8 @@ class Config:
     """Whether v1's block I/O accounting is turned on (`blkio`)."""
     max_age: float = 0.0
     """Seconds for which the kernel may show a text of the by-container tree; 0 for no such tree."""
+    repair: bool = True
+    """Whether dead mounts of running containers are re-attached (`repair`)."""
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import ctypes
 import fcntl
 import os
 import struct
+from typing import NamedTuple
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
@@ -19,6 +20,7 @@ Path = str | bytes
 
 AT_FDCWD = -100
 AT_EMPTY_PATH = 0x1000
+AT_STATX_DONT_SYNC = 0x4000
 AT_RECURSIVE = 0x8000
 
 # mount(2)
@@ -27,6 +29,7 @@ MS_NOSUID = 2
 MS_NODEV = 4
 MS_NOEXEC = 8
 MS_SYNCHRONOUS = 16
+MS_REMOUNT = 32
 MS_MANDLOCK = 64
 MS_DIRSYNC = 128
 MS_NOSYMFOLLOW = 256
@@ -65,6 +68,7 @@ OPEN_TREE_CLONE = 1
 OPEN_TREE_CLOEXEC = os.O_CLOEXEC
 MOVE_MOUNT_F_EMPTY_PATH = 0x04
 MOVE_MOUNT_T_EMPTY_PATH = 0x40
+MOVE_MOUNT_BENEATH = 0x200
 MOUNT_ATTR_RDONLY = 0x01
 MOUNT_ATTR_NOSUID = 0x02
 MOUNT_ATTR_NODEV = 0x04
@@ -104,6 +108,9 @@ CGROUP_SUPER_MAGIC = 0x27E0EB
 CGROUP2_SUPER_MAGIC = 0x63677270
 PROC_SUPER_MAGIC = 0x9FA0
 DEVPTS_SUPER_MAGIC = 0x1CD1
+
+# statx(2)
+_STATX_MNT_ID = 0x1000
 
 # ioctl_nsfs(2)
 _NS_GET_TGID_FROM_PIDNS = 0x8004B707
@@ -296,3 +303,22 @@ def capget() -> tuple[int, int, int]:
     low_and_high = struct.unpack("=6I", data.raw)
     effective, permitted, inheritable = (low_and_high[index] | low_and_high[index + 3] << 32 for index in range(3))
     return effective, permitted, inheritable
+
+
+class Statx(NamedTuple):
+    """What statx(2) says and os.stat does not."""
+
+    device: str
+    """`MAJOR:MINOR`, as mountinfo has it."""
+    mount: int | None
+    """The mount's number in mountinfo; None before Linux 5.8."""
+
+
+def statx(descriptor: int) -> Statx:
+    """statx(2) of an open file, of what the kernel knows by itself: the file system is not asked."""
+    buffer = ctypes.create_string_buffer(256)
+    flags = AT_EMPTY_PATH | AT_STATX_DONT_SYNC
+    _check(_libc.statx(descriptor, b"", flags, ctypes.c_uint(_STATX_MNT_ID), buffer))
+    (mask,) = struct.unpack_from("=I", buffer.raw, 0)
+    major, minor, mount = struct.unpack_from("=IIQ", buffer.raw, 136)
+    return Statx(f"{major}:{minor}", mount if mask & _STATX_MNT_ID else None)

@@ -5,8 +5,8 @@ killed the workers serve on; nobody restarts them then, but the next `serve` wit
 state.json, ends them and takes over with a fresh mount. Unmounting by hand ends them too; it is `umount -R`, since
 the pressure files are a mount of their own on a directory of the first.
 
-What is mounted is the table of `connections`, who runs that of `children`, and `stuck` finds who hangs. Follows
-sd_notify(3) and fuse(4).
+What is mounted is the table of `connections`, who runs that of `children`, and `stuck` finds who hangs. Containers
+whose files died with a forerunner are given these by `repair`. Follows sd_notify(3) and fuse(4).
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from lxcfs_py.errors import Error
 from lxcfs_py.fuse import device, protocol
 from lxcfs_py.host import Host
 from lxcfs_py.instance import Config
+from lxcfs_py.repair import background
+from lxcfs_py.repair.background import Repair
 from lxcfs_py.rundir import state
 from lxcfs_py.rundir.slot import Slot
 from lxcfs_py.rundir.state import State
@@ -50,6 +52,7 @@ class Supervisor:
     _connections: Connections = field(init=False)
     _sampler: Child = field(init=False)
     _wake: tuple[int, int] = (-1, -1)
+    _repair: Repair | None = None
 
     def serve(self) -> None:
         """Mount and serve until SIGTERM or SIGINT; everything that was made is then gone."""
@@ -83,6 +86,8 @@ class Supervisor:
             self._say_who()
             connection.check()
         config = self.config
+        if config.repair:
+            self._repair = background.begin(config.run_dir, {each.name: each.path for each in self._connections})
         _log.info("event=serving mount=%s run_dir=%s workers=%d", config.mount, config.run_dir, config.workers)
 
     def _start_serving(self, connection: Connection, serving: Serving) -> None:
@@ -144,6 +149,8 @@ class Supervisor:
 
     def _end(self) -> None:
         """Unmount, end every child. Those who still use the mount from elsewhere are told that it is gone."""
+        if self._repair is not None:
+            self._repair.end()
         self._connections.end()
         for descriptor in self._wake:
             if descriptor >= 0:

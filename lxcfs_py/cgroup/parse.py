@@ -20,13 +20,23 @@ _UNITS = {"": 1, "B": 1, "KB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30, "TB": 1 <<
 
 
 class MountInfo(NamedTuple):
-    """The fields of one mountinfo line that tell of a file system: octal escapes undone."""
+    """The fields of one mountinfo line: octal escapes undone."""
 
     root: str
     mount_point: str
     fstype: str
     options: frozenset[str]
     """Of the superblock."""
+    mount: int
+    """Its number, unique while it lives."""
+    parent: int
+    """The mount that it lies on."""
+    device: str
+    """`MAJOR:MINOR`."""
+    flags: tuple[str, ...]
+    """Of the mount: ro, nosuid, relatime ..."""
+    propagation: tuple[str, ...]
+    """shared:N, master:N, propagate_from:N, unbindable; none where it is private."""
 
 
 def number(text: bytes, path: str) -> int | None:
@@ -218,9 +228,12 @@ def mountinfo(text: bytes, path: str = "/proc/self/mountinfo") -> list[MountInfo
     for index, line in enumerate(_lines(text), 1):
         before, separator, after = line.partition(" - ")
         fields, tail = before.split(" "), after.split(" ")
-        if not separator or len(fields) < 6 or len(tail) < 3:
+        if not separator or len(fields) < 6 or len(tail) < 3 or not (fields[0].isdecimal() and fields[1].isdecimal()):
             raise ParseError(path, index, "not a line of mountinfo")
-        mounts.append(MountInfo(_unescaped(fields[3]), _unescaped(fields[4]), tail[0], frozenset(tail[2].split(","))))
+        root, mount_point, flags = _unescaped(fields[3]), _unescaped(fields[4]), tuple(fields[5].split(","))
+        numbers = int(fields[0]), int(fields[1])
+        options = frozenset(tail[2].split(","))
+        mounts.append(MountInfo(root, mount_point, tail[0], options, *numbers, fields[2], flags, tuple(fields[6:])))
     return mounts
 
 

@@ -21,9 +21,9 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from lxcfs_py import words
 from lxcfs_py.cgroup import parse
 from lxcfs_py.cgroup.model import Memory, Swap
-from lxcfs_py.explain import words
 from lxcfs_py.explain.census import Member, Users
 
 HEAD = ("PID", "COMMAND", "LEVEL", "CPUS", "QUOTA", "MEMORY", "SWAP", "UPTIME", "TASKS", "USERNS")

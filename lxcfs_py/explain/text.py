@@ -10,8 +10,8 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
+from lxcfs_py import words
 from lxcfs_py.cgroup import parse
-from lxcfs_py.explain import words
 from lxcfs_py.explain.formula import Value
 from lxcfs_py.explain.model import Explanation, Input, Line, Reading, Unit
 

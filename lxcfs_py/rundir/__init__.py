@@ -13,8 +13,10 @@
                          that it was told of (announced)
     containers/          the by-container tree
     records/             opaque records by container              records
+    devices              which file systems have been ours        devices
 
-All but `lock` and `records` belong to one mount and are removed with it. What a record says is its writer's business.
+All but `lock`, `records` and `devices` belong to one mount and are removed with it. What a record says is its writer's
+business.
 """
 
 from __future__ import annotations

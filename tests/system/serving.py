@@ -112,7 +112,7 @@ def _started(
             await_ready(listening, process, log)
             yield process, listening
         finally:
-            clean_up(process, mount)
+            clean_up(process, mount, run_dir / "containers")
 
 
 def await_ready(listening: socket.socket, process: subprocess.Popen[bytes], log: Path) -> None:
@@ -126,10 +126,11 @@ def await_ready(listening: socket.socket, process: subprocess.Popen[bytes], log:
         os.close(pidfd)
 
 
-def clean_up(process: subprocess.Popen[bytes], mount: Path) -> None:
+def clean_up(process: subprocess.Popen[bytes], *mounts: Path) -> None:
     """Whatever the test did to it: no process of the daemon's session and no mount is left."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    while mountpoint.mounted(Host(), str(mount)) is not None:
-        mountpoint.detach(str(mount))
+    for mount in mounts:
+        while mountpoint.mounted(Host(), str(mount)) is not None:
+            mountpoint.detach(str(mount))

@@ -170,7 +170,7 @@ def test_sigterm_leaves_no_mount_no_process_and_only_records(tmp_path: Path, tra
     assert before is not None
     assert not any(state.is_alive(Host(), one) for one in (before.supervisor, *before.workers))
     assert not served.mount.exists(), "it was made by the daemon"
-    assert sorted(os.listdir(served.run_dir)) == ["lock", "records"]
+    assert {*os.listdir(served.run_dir)} - {"devices"} == {"lock", "records"}, "and which devices were ours"
 
 
 @BOTH
@@ -201,7 +201,7 @@ def test_an_unmount_by_somebody_else_ends_it_with_an_error(tmp_path: Path) -> No
         linux.umount2(str(tmp_path / "mount"))
         assert process.wait(30) == 1
     assert "was unmounted by somebody else" in (tmp_path / "log").read_text()
-    assert sorted(os.listdir(tmp_path / "run")) == ["lock", "records"]
+    assert sorted(os.listdir(tmp_path / "run")) == ["devices", "lock", "records"]
 
 
 @BOTH

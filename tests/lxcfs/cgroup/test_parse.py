@@ -112,6 +112,8 @@ def test_mountinfo_undoes_escapes_and_passes_over_optional_fields() -> None:
     first, second = parse.mountinfo(text)
     assert (first.root, first.mount_point, first.fstype) == ("/", "/sys/fs/cgroup/memory", "cgroup")
     assert first.options == {"rw", "memory"}
+    assert (first.mount, first.parent, first.device, first.flags) == (35, 31, "0:32", ("rw", "relatime"))
+    assert (first.propagation, second.propagation) == (("shared:9", "master:1"), ())
     assert (second.root, second.mount_point, second.fstype) == ("/docker/x", "/mnt/a b\\c", "cgroup2")
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lxcfs_py.explain import words
+from lxcfs_py import words
 
 
 @pytest.mark.parametrize(

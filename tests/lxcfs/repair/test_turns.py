@@ -1,0 +1,75 @@
+"""Tasks in children: each has its result, and one that hangs or dies costs no other its own."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from lxcfs_py.repair import turns
+
+pytestmark = pytest.mark.system
+
+
+def begin() -> Callable[[str], Any]:
+    done: list[str] = []
+
+    def act(task: str) -> Any:
+        done.append(task)
+        if task == "hang":
+            signal.pause()
+        if task == "die":
+            os._exit(3)
+        if task == "fail":
+            raise OSError(errno.EINVAL, "no good")
+        return [task, len(done), "x" * 200_000 if task == "long" else ""]
+
+    return act
+
+
+def short(answer: Any) -> Any:
+    return (answer.errno, answer.strerror) if isinstance(answer, OSError) else answer[:2]
+
+
+def run(*tasks: str) -> list[Any]:
+    return [(task, short(answer)) for task, answer in turns.each(tasks, begin, 1.0)]
+
+
+def test_each_task_has_its_result_in_order() -> None:
+    assert run() == []
+    assert run("a", "fail", "long", "b") == [
+        ("a", ["a", 1]),
+        ("fail", (errno.EINVAL, "no good")),
+        ("long", ["long", 3]),
+        ("b", ["b", 4]),
+    ]
+
+
+def test_after_one_that_hangs_or_dies_another_child_goes_on() -> None:
+    assert run("a", "hang", "b", "die", "c", "hang") == [
+        ("a", ["a", 1]),
+        ("hang", (errno.ETIMEDOUT, "took more than 1 s")),
+        ("b", ["b", 1]),
+        ("die", (errno.ECHILD, "ended without an answer")),
+        ("c", ["c", 1]),
+        ("hang", (errno.ETIMEDOUT, "took more than 1 s")),
+    ]
+
+
+def test_a_child_holds_no_descriptor_of_ours_and_ends_when_nobody_listens() -> None:
+    reading, writing = os.pipe()
+    answers = turns.each(["a", "hang"], begin, 60.0)
+    try:
+        next(answers)
+        os.close(writing)
+        began = time.monotonic()
+        assert os.read(reading, 1) == b"", "the child has the other end"
+        assert time.monotonic() - began < 30
+    finally:
+        answers.close()  # type: ignore[attr-defined]
+        os.close(reading)

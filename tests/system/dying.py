@@ -1,0 +1,126 @@
+"""For tests of repair: daemons that are killed with all their processes, and containers that read their files.
+
+A `Box` is a process in mount and pid namespaces of its own and in a cgroup with a limit, with files bound as a test
+says; it reads as any program in a container does.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from lxcfs_py.cgroup import parse
+from lxcfs_py.cgroup.parse import MountInfo
+from lxcfs_py.fuse import mountpoint
+from lxcfs_py.host import Host
+from tests import cgroups
+from tests.cgroups import Limits
+
+CLI = (sys.executable, "-m", "lxcfs_py.cli")
+GROUP = "/lxt-repair"
+LIMITED = "MemTotal:          65536 kB"
+SECONDS = 60
+
+
+def until(true: Callable[[], bool]) -> None:
+    """Wait for something that takes a moment."""
+    end = time.monotonic() + SECONDS
+    while not true():
+        assert time.monotonic() < end, "it never came true"
+        time.sleep(0.01)
+
+
+def kill_all(process: subprocess.Popen[bytes]) -> None:
+    """Every process of a daemon's session at once, and wait until its mounts are dead."""
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+@contextmanager
+def lxcfs(mount: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Debian's LXCFS, to be killed; its mount is removed in the end."""
+    mount.mkdir(exist_ok=True)
+    command = ["lxcfs", "-f", "-p", f"{mount}.pid", str(mount)]
+    process = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    try:
+        until(lambda: mountpoint.mounted(Host(), str(mount)) == "fuse.lxcfs")
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        if mountpoint.mounted(Host(), str(mount)) is not None:
+            mountpoint.detach(str(mount))
+
+
+@dataclass(frozen=True)
+class Box:
+    """A container by a process of it."""
+
+    pid: int
+
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """A command in it."""
+        enter = ["nsenter", "-t", str(self.pid), "-m", "-p", "--", *words]
+        return subprocess.run(enter, capture_output=True, text=True, timeout=SECONDS, check=False)
+
+    def read(self, path: str) -> str:
+        """A file of it, or the last words of who fails to read."""
+        done = self.run("cat", path)
+        return done.stdout or done.stderr.rpartition(": ")[2].strip()
+
+    def memory(self) -> str:
+        return self.read("/proc/meminfo").partition("\n")[0]
+
+    def mounts(self) -> list[MountInfo]:
+        return parse.mountinfo(Path(f"/proc/{self.pid}/mountinfo").read_bytes())
+
+    def at(self, path: str) -> list[MountInfo]:
+        """The mounts at a place, the lowest first."""
+        return [mount for mount in self.mounts() if mount.mount_point == path]
+
+    def looks(self) -> list[tuple[object, ...]]:
+        """All mounts without what only the kernel numbers: their number, device and groups of propagation."""
+        mounts = self.mounts()
+        names = {mount.mount: mount.mount_point for mount in mounts}
+        return sorted(
+            (
+                mount.mount_point,
+                mount.root.removesuffix("//deleted"),
+                mount.fstype.replace("fuse.lxcfs-py", "fuse.lxcfs"),
+                mount.flags,
+                tuple(field.partition(":")[0] for field in mount.propagation),
+                names.get(mount.parent, ""),
+            )
+            for mount in mounts
+        )
+
+
+@contextmanager
+def box(
+    mount: Path, bound: Sequence[str], *words: str, group: str = GROUP, propagation: str = "private"
+) -> Iterator[Box]:
+    """A container of 64 MiB that has these files of a mount bound on its own, and of all else that is mounted on the
+    machine no such file system; `words` are more shell commands."""
+    commands = [f"mount --bind {mount}/{path} /{path}" for path in bound]
+    others = "awk '/ - fuse.lxcfs/ && $5 !~ \"^/(proc|sys)/\" {print $5}' /proc/self/mountinfo"
+    commands += [f"for path in $({others}); do umount -lq $path 2>/dev/null || true; done", *words]
+    code = f"import subprocess; subprocess.run(['sh', '-ec', {'; '.join(commands)!r}], check=True)"
+    namespaces = ("--pid", "--mount-proc", "--mount", f"--propagation={propagation}")
+    with cgroups.made(group, Limits(memory=64 << 20)), cgroups.container(group, code, namespaces) as pid:
+        yield Box(pid)
+
+
+def repair(run_dir: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """`lxcfs-py repair`."""
+    command = [*CLI, "repair", "--run-dir", str(run_dir), *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
