@@ -93,6 +93,10 @@ class Asked(Protocol):
         """None for the host's text; OSError where the caller is gone."""
         ...
 
+    def let_go(self) -> bool:
+        """Close what is kept of containers and would not be believed any more; whether anything is left."""
+        ...
+
 
 class _Namespace(NamedTuple):
     descriptor: int
@@ -135,6 +139,15 @@ class Callers:
         self._outside.clear()
         while self._namespaces:
             os.close(self._namespaces.popitem()[1].descriptor)
+
+    def let_go(self) -> bool:
+        """Forget the findings that would not be believed any more; whether there are others."""
+        now = time.monotonic_ns()
+        for number in [number for number, known in self._namespaces.items() if known.until <= now]:
+            os.close(self._namespaces.pop(number).descriptor)
+        _expire(self._readers, now)
+        _expire(self._outside, now)
+        return bool(self._namespaces or self._readers or self._outside)
 
     def container(self, pid: int) -> Container | None:
         """The container of a reader, None for the host's text; OSError where the reader is gone."""
@@ -300,6 +313,11 @@ def _keep(known: OrderedDict[K, V], key: K, value: V, most: int) -> None:
     known.move_to_end(key)
     while len(known) > most:
         known.popitem(last=False)
+
+
+def _expire(known: OrderedDict[K, tuple[int, V]], now: int) -> None:
+    for key in [key for key, (until, _) in known.items() if until <= now]:
+        del known[key]
 
 
 def _inode(host: Host, pid: int | str, kind: str) -> int | None:

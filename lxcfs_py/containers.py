@@ -19,7 +19,9 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import stat
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -36,10 +38,11 @@ from lxcfs_py.fuse.protocol import Dirent, Inode, Opcode, Read, Request
 from lxcfs_py.fuse.tree import Tree
 from lxcfs_py.host import Host
 from lxcfs_py.inforce import InForce
+from lxcfs_py.rest import Rest
 from lxcfs_py.rundir import RunDir
 from lxcfs_py.rundir.announced import Announced, Announcements
 from lxcfs_py.rundir.counters import Counters
-from lxcfs_py.rundir.numbers import Numbers
+from lxcfs_py.rundir.numbers import Numbered, Numbers
 from lxcfs_py.rundir.slot import Slot
 from lxcfs_py.views.kept import KEPT
 
@@ -81,6 +84,7 @@ class Containers:
         self._policies = policies
         self._hosts_text = hosts_text
         self._cgroups: OrderedDict[int, tuple[int, Cgroup]] = OrderedDict()
+        self._gone: list[str] = []
         self.announcements = Announcements(directory)
 
     def container(self, pid: int) -> Container | None:
@@ -121,19 +125,31 @@ class Containers:
                 self.number(found.container.cgroup.key)
         finally:
             callers.close()
+        self.let_go()
+
+    def gone(self) -> list[str]:
+        """Keys of those that were forgotten since the last call."""
+        found, self._gone = self._gone, []
+        return found
+
+    def let_go(self) -> bool:
+        """Forget those that are gone; nothing is open for the others."""
         for number, _ in self._numbers:
             self._forget_if_gone(number)
+        return False
 
     def __iter__(self) -> Iterator[tuple[int, str]]:
         """Number and key of those that were numbered and not yet forgotten."""
         for number, numbered in self._numbers:
-            yield number, numbered.identity.rpartition(".")[0] or keys.ROOT
+            yield number, _key(numbered)
 
     def _forget_if_gone(self, number: int) -> None:
         try:
             self.container(number)
         except OSError:
-            self._numbers.forget(number)
+            numbered = self._numbers.forget(number)
+            self._gone.append(_key(numbered))
+            self._cgroups.pop(number, None)
             for place in _LAYS:
                 self.announcements.remove(number << _BITS | place)
 
@@ -150,6 +166,10 @@ class Containers:
         while len(self._cgroups) > _MOST:
             self._cgroups.popitem(last=False)
         return cgroup
+
+
+def _key(numbered: Numbered) -> str:
+    return numbered.identity.rpartition(".")[0] or keys.ROOT
 
 
 class Shown:
@@ -306,8 +326,32 @@ def serve(connection: int, host: Host, run_dir: RunDir, max_age: float, mounted:
     control = run_dir.control
     policies = InForce(host, run_dir.path, control.generation)
     containers = Containers(host, hierarchy.find(host), directory, policies, control.hosts_text)
-    shown = Shown(Filesystem(host, containers, run_dir), containers.announcements, round(max_age * 1e9))
-    Serving(Channel(connection, slot.buffer), slot, host, containers, shown, run_dir.counters, mounted).run()
+    files = Filesystem(host, containers, run_dir)
+    shown = Shown(files, containers.announcements, round(max_age * 1e9))
+    channel = Channel(connection, slot.buffer)
+    serving = Serving(channel, slot, host, containers, shown, run_dir.counters, mounted)
+
+    def let_go() -> bool:
+        left = files.let_go() | run_dir.let_go()
+        drop(channel, containers.gone())
+        return left
+
+    serving.run(Rest(slot, let_go))
+
+
+def drop(channel: Channel, gone: Sequence[str]) -> None:
+    """Have the kernel drop what it keeps of containers: its pages are accounted to their cgroups, which else were never
+    quite gone. In a thread, since the kernel waits there for lookups that are ours to answer."""
+    if gone:
+        # The alarm that wakes us from a wait is for this thread, which waits.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGALRM,))
+        threading.Thread(target=_drop, args=(channel, gone), name="drop", daemon=True).start()
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _drop(channel: Channel, gone: Sequence[str]) -> None:
+    for key in gone:
+        channel.answer(protocol.drop(tree.ROOT, key))
 
 
 def folder(run_dir: str) -> str:

@@ -86,6 +86,11 @@ class Filesystem:
             raise _failure(errno.EISDIR, path)
         return self._passed.text(path, pid)
 
+    def let_go(self) -> bool:
+        """Close what is kept of containers and was not used since the last call; whether anything is left."""
+        self._snapshots.let_go()
+        return self._callers.let_go() | self._host.let_go()
+
     def view(self, view: View, pid: int) -> bytes:
         """A view for a caller; the host's text where there is no container or it cannot be told what it has."""
         host_text = self._form(view) if view.form else self._host_text(view)

@@ -28,12 +28,21 @@ class Host:
         self._base = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         self._keep = keep
         self._kept: OrderedDict[str, int] = OrderedDict()
+        self._old: OrderedDict[str, int] = OrderedDict()
+        """Kept, but not used since `let_go`."""
 
     def close(self) -> None:
         """Close every descriptor; the object is of no further use."""
-        while self._kept:
-            os.close(self._kept.popitem()[1])
+        while self.let_go():
+            pass
         os.close(self._base)
+
+    def let_go(self) -> bool:
+        """Close the kept descriptors that were not used since the last call; whether there are others."""
+        while self._old:
+            os.close(self._old.popitem()[1])
+        self._old, self._kept = self._kept, self._old
+        return bool(self._old)
 
     def read(self, path: str) -> bytes:
         """The whole text of a file, opened for this once."""
@@ -49,6 +58,8 @@ class Host:
         Where a cgroup was removed and made anew under the same name, the new one's file is opened.
         """
         descriptor = self._kept.get(path)
+        if descriptor is None and path in self._old:
+            descriptor = self._kept[path] = self._old.pop(path)
         if descriptor is not None:
             self._kept.move_to_end(path)
             try:
@@ -64,8 +75,8 @@ class Host:
             finally:
                 os.close(descriptor)
         self._kept[path] = descriptor
-        while len(self._kept) > self._keep:
-            os.close(self._kept.popitem(last=False)[1])
+        while len(self._kept) + len(self._old) > self._keep:
+            os.close((self._old or self._kept).popitem(last=False)[1])
         try:
             return _read_piece(descriptor, path)
         except OSError:

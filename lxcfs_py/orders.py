@@ -1,6 +1,7 @@
 """What a signal asks of a daemon that serves, besides to end: signal(7), and what users of LXCFS are used to.
 
-None of these ever ends it. Whoever waits for signals hands them over; workers and the sampler ignore them all.
+None of these ever ends it. Whoever waits for signals hands them over; workers and the sampler ignore them all, but for
+SIGALRM, by which a worker times its `rest`.
 """
 
 from __future__ import annotations

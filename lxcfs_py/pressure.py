@@ -24,6 +24,7 @@ from lxcfs_py.fuse.device import WatchingChannel
 from lxcfs_py.fuse.protocol import Opcode, Open, Poll, Read, Release, Request, Setattr, Write
 from lxcfs_py.fuse.tree import Attributes
 from lxcfs_py.host import Host
+from lxcfs_py.rest import Rest
 from lxcfs_py.rundir import RunDir
 from lxcfs_py.rundir.counters import Counters
 from lxcfs_py.rundir.nodes import Nodes
@@ -73,6 +74,9 @@ class Files:
 
     def text(self, path: str, pid: int) -> bytes:
         return self._pressures.text(f"{psi.FOLDER}/{path}".rstrip("/"), pid)
+
+    def let_go(self) -> bool:
+        return self._pressures.let_go() | self._host.let_go()
 
 
 class Waiting(worker.Worker):
@@ -218,7 +222,7 @@ def serve(connection: int, pressures: Pressures, host: Host, run_dir: RunDir, mo
     triggers = Triggers(directory, most=_room())
     waiting = Waiting(channel, slot, host, pressures, nodes, Texts(directory), triggers, run_dir.counters, mounted)
     waiting.recover()
-    waiting.run()
+    waiting.run(Rest(slot, lambda: pressures.let_go() | host.let_go() | run_dir.let_go()))
 
 
 def folder(run_dir: str) -> str:

@@ -30,7 +30,11 @@ _log = logging.getLogger(__name__)
 _FORGET = 3600 * 1_000_000
 """Microseconds after which a load average that nobody reads is no longer kept."""
 _SWEEP = 60 * 1_000_000
-"""Microseconds from one sweep to the next, while there is anything to do at all."""
+"""Microseconds from one sweep to the next, while there is anything to sample."""
+_SOON = 5 * 1_000_000
+"""And from a wake-up to a sweep, so that what came and went does not wait for somebody else to come."""
+_SHARE = 100
+"""Between two there are at least this many times as long as one took: sweeps cost at most 1 % of a CPU."""
 
 T = TypeVar("T")
 
@@ -50,19 +54,45 @@ class Keeper(Protocol):
 def run(host: Host, keeper: Keeper, wake: int, accounting: Accounting | None = None) -> None:
     """Sample until the other end of the pipe `wake` is closed, and see to new disks meanwhile."""
     sources: list[int | Accounting] = [wake] if accounting is None else [wake, accounting]
-    swept = 0
+    sweeps = Sweeps()
     while True:
         now = _boot_now()
         busy = sample(host, keeper, now)
-        if now - swept >= _SWEEP:
+        if sweeps.are_due(now, busy):
             sweep(host, keeper)
-            swept = now
-        wait = _until_next(now) if busy else None
+            sweeps.done(now, _boot_now())
+        waits = [due for due in (_next_sample(now) if busy else None, sweeps.asked) if due is not None]
+        wait = max(0, min(waits) - _boot_now()) / 1_000_000 if waits else None
         ready, _, _ = select.select(sources, [], [], wait)
         if accounting in ready and accounting is not None:
             _see_to_disks(accounting)
-        if wake in ready and not os.read(wake, 4096):
-            return
+        if wake in ready:
+            if not os.read(wake, 4096):
+                return
+            sweeps.ask(_boot_now())
+
+
+class Sweeps:
+    """When they are due. Times are CLOCK_BOOTTIME microseconds."""
+
+    def __init__(self) -> None:
+        self.asked: int | None = None
+        """When the next is due that nothing else is needed for."""
+        self._last = self._earliest = 0
+
+    def ask(self, now: int) -> None:
+        """Somebody has woken us: there is a new record."""
+        if self.asked is None:
+            self.asked = max(now + _SOON, self._earliest)
+
+    def are_due(self, now: int, busy: bool) -> bool:
+        """Whether to sweep now; `busy` says that there is something to sample."""
+        return (self.asked is not None and now >= self.asked) or (busy and now >= self._last + _SWEEP)
+
+    def done(self, begun: int, ended: int) -> None:
+        """One is over."""
+        self.asked = None
+        self._last, self._earliest = ended, ended + (ended - begun) * _SHARE
 
 
 def _see_to_disks(accounting: Accounting) -> None:
@@ -116,9 +146,9 @@ def sweep(host: Host, keeper: Keeper) -> None:
                 keeper.remove(kind, key)
 
 
-def _until_next(now: int) -> float:
-    """Seconds until all averages are due: at multiples of the interval, so that one wake-up serves them all."""
-    return (loadavg.INTERVAL - now % loadavg.INTERVAL) / 1_000_000
+def _next_sample(now: int) -> int:
+    """When all averages are due: at multiples of the interval, so that one wake-up serves them all."""
+    return now - now % loadavg.INTERVAL + loadavg.INTERVAL
 
 
 def _boot_now() -> int:

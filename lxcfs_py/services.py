@@ -14,6 +14,7 @@ from lxcfs_py.fuse import device, protocol, tree
 from lxcfs_py.fuse.options import MountOptions
 from lxcfs_py.host import Host
 from lxcfs_py.instance import Config
+from lxcfs_py.rest import Rest
 from lxcfs_py.rundir import RunDir
 from lxcfs_py.rundir.nodes import Nodes
 from lxcfs_py.rundir.slot import Slot
@@ -36,18 +37,19 @@ def callers(config: Config, make_tree: MakeTree) -> Service:
 
     def work(number: int, connection: Connection, waker: int) -> None:
         run_dir = RunDir(config.run_dir, f"worker-{number}", waker)
+        served = make_tree(run_dir)
         slot = Slot(slots[number], protocol.REQUEST_SIZE)
         before = [Slot(path, protocol.REQUEST_SIZE, lock=False) for path in slots[:number]]
         Worker(
             device.Channel(connection.descriptors[0], slot.buffer),
             slot,
             before,
-            make_tree(run_dir),
+            served,
             Nodes(config.run_dir, tree.NUMBERS, tree.FIRST_FREE),
             Texts(config.run_dir, number),
             run_dir.counters,
             connection.mounted,
-        ).run()
+        ).run(Rest(slot, lambda: served.let_go() | run_dir.let_go()))
 
     processes = tuple(Serving(f"worker-{number}", partial(work, number), slot) for number, slot in enumerate(slots))
     return Service(CALLERS, config.mount, processes, config.options, essential=True)

@@ -71,6 +71,12 @@ class Snapshots:
         self._nodes: Mapping[int, Node] = {}
         self._nodes_until = 0
 
+    def let_go(self) -> None:
+        """Forget the counts of tasks that would not be believed any more."""
+        now = time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000
+        for key in [key for key, known in self._counted.items() if known.until <= now]:
+            del self._counted[key]
+
     def of(self, view: View, container: Container, host_text: bytes | None = None) -> Snapshot:
         """All that a view needs to know of a container, now; or what it needs with the host's text as it is."""
         machine = self._clock.now()

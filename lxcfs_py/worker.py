@@ -27,6 +27,7 @@ from lxcfs_py.fuse import protocol
 from lxcfs_py.fuse.device import Channel
 from lxcfs_py.fuse.protocol import Dirent, Opcode, Open, Read, Release, Request
 from lxcfs_py.fuse.tree import Tree, is_name, join, parent
+from lxcfs_py.rest import Rest
 from lxcfs_py.rundir.counters import NUMBERED, Counters
 from lxcfs_py.rundir.nodes import Nodes
 from lxcfs_py.rundir.slot import Slot
@@ -88,13 +89,16 @@ class Loop:
         for opcode, answer in (*_USUAL.items(), *answers.items()):
             self._answers[opcode] = answer
 
-    def run(self) -> None:
-        """Finish what a forerunner died at, then serve until the mount is no more."""
+    def run(self, rest: Rest | None = None) -> None:
+        """Finish what a forerunner died at, then serve until the mount is no more; without `rest` all that was ever
+        kept stays so."""
         slot, before, next_request, serve = self._slot, self._before, self._channel.next_request, self._serve
         if slot.length():
             self._finish()
         slot.take(True)
         while length := next_request():
+            if rest is not None and not rest.over:
+                rest.end()
             serve(length)
             slot.clear()
             if before and any(other.idle() for other in before):

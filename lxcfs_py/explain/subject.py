@@ -39,6 +39,10 @@ class Only:
         """The one container."""
         return self._container
 
+    def let_go(self) -> bool:
+        """It keeps nothing."""
+        return False
+
 
 def of_process(host: Host, callers: Callers, hierarchies: Hierarchies, pid: int) -> Subject:
     """What a process is shown; NotFound where there is none of that number."""

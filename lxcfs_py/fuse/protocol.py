@@ -174,6 +174,7 @@ _OPEN_OUT = Struct("=IiQQII")
 _STATFS_OUT = Struct("=IiQQQQQQIIII24x")
 _WORD_OUT = Struct("=IiQI4x")
 _WAKEUP_OUT = Struct("=IiQQ")
+_DROP_OUT = Struct("=IiQQII")
 _INIT_OUT = Struct("=IiQIIIIHHIIHHI28x")
 _DIRENT = Struct("=QQII")
 
@@ -311,11 +312,20 @@ def polled(unique: int, events: int) -> bytes:
 
 
 _FUSE_NOTIFY_POLL = 1
+_FUSE_NOTIFY_INVAL_ENTRY = 3
 
 
 def wakeup(waiter: int) -> bytes:
     """Not a reply: who sleeps as `waiter` is to ask again. One that the kernel does not know is no error."""
     return _WAKEUP_OUT.pack(_WAKEUP_OUT.size, _FUSE_NOTIFY_POLL, 0, waiter)
+
+
+def drop(parent: int, name: str) -> bytes:
+    """Not a reply: the kernel is to forget a name in a directory, and all below it with their pages. It waits for
+    requests that are just being answered there; ENOENT where it does not know the name."""
+    raw = name.encode("utf-8", "surrogateescape")
+    size = _DROP_OUT.size + len(raw) + 1
+    return _DROP_OUT.pack(size, _FUSE_NOTIFY_INVAL_ENTRY, 0, parent, len(raw), 0) + raw + b"\0"
 
 
 # What fuse_open_out asks of the kernel.

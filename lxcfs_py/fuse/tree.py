@@ -1,7 +1,7 @@
 """What the by-caller tree is made of, whatever carries it: names, modes, numbers. No I/O.
 
 A path is relative to the mount and has no leading slash: "" is the root, then "proc", "proc/meminfo",
-"sys/devices/system/cpu/cpu0". A transport takes any object with the four methods of `Tree` and maps them on its wire;
+"sys/devices/system/cpu/cpu0". A transport takes any object with the methods of `Tree` and maps them on its wire;
 what the files say is that object's business.
 
 The directories that exist on every machine have constant inode numbers, so that a worker needs no memory to know
@@ -60,6 +60,10 @@ class Tree(Protocol):
 
     def text(self, path: str, pid: int) -> bytes:
         """The whole text as it is now."""
+        ...
+
+    def let_go(self) -> bool:
+        """Close what is kept to be quick and was not used since the last call; whether anything is left."""
         ...
 
 

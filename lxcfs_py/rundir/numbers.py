@@ -58,10 +58,12 @@ class Numbers:
         self._add(number, Numbered(identity, path))
         return number
 
-    def forget(self, number: int) -> None:
-        """The cgroup is gone."""
+    def forget(self, number: int) -> Numbered:
+        """The cgroup is gone; what it was."""
         self._append(b"%x\n" % number)
-        del self._numbers[self._known.pop(number).identity]
+        numbered = self._known.pop(number)
+        del self._numbers[numbered.identity]
+        return numbered
 
     def oldest(self, count: int) -> Iterator[tuple[int, Numbered]]:
         """A few, others each time: all come up in turn."""

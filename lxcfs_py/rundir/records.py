@@ -15,7 +15,6 @@ import fcntl
 import hashlib
 import os
 import struct
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -38,7 +37,9 @@ class Records:
         os.makedirs(self._directory, 0o700, exist_ok=True)
         self._locks = os.open(f"{self._directory}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._keep = keep
-        self._open: OrderedDict[tuple[str, str], _Record] = OrderedDict()
+        self._open: dict[tuple[str, str], _Record] = {}
+        self._old: dict[tuple[str, str], _Record] = {}
+        """Open, but not used since `let_go`."""
 
     def update(self, kind: str, key: str, change: Callable[[bytes | None], tuple[bytes, T]]) -> T:
         """Change a record: `change` gets it (None the first time) and gives the new one and what to return.
@@ -82,7 +83,11 @@ class Records:
 
     def remove(self, kind: str, key: str) -> None:
         """Remove a record, if there is one."""
-        record = _Record(self._directory, kind, key)
+        record = self._open.pop((kind, key), None) or self._old.pop((kind, key), None)
+        if record is not None:
+            record.close()
+        else:
+            record = _Record(self._directory, kind, key)
         fcntl.lockf(self._locks, fcntl.LOCK_EX, 1, record.place)
         try:
             os.unlink(record.path)
@@ -91,10 +96,19 @@ class Records:
         finally:
             fcntl.lockf(self._locks, fcntl.LOCK_UN, 1, record.place)
 
+    def let_go(self) -> bool:
+        """Close the records that were not used since the last call; whether others are open."""
+        while self._old:
+            self._old.popitem()[1].close()
+        self._old, self._open = self._open, self._old
+        return bool(self._old)
+
     def _keep_open(self, kind: str, key: str) -> _Record:
-        while len(self._open) >= self._keep:
-            self._open.popitem(last=False)[1].close()
-        record = self._open[kind, key] = _Record(self._directory, kind, key)
+        record = self._old.pop((kind, key), None) or _Record(self._directory, kind, key)
+        while len(self._open) + len(self._old) >= self._keep:
+            longest = self._old or self._open
+            longest.pop(next(iter(longest))).close()
+        self._open[kind, key] = record
         return record
 
 

@@ -33,7 +33,7 @@ class Memory(NamedTuple):
 
     @staticmethod
     def of(daemon: Daemon) -> Memory:
-        found = [_rollup(pid) for pid in daemon.processes()]
+        found = [rollup(pid) for pid in daemon.processes()]
         return Memory(*(sum(each[name] for each in found) / 1000 for name in ("Pss", "Rss")))
 
 
@@ -96,7 +96,7 @@ def idle(stage: Stage) -> Iterator[Figure]:
         yield Figure("idle", f"{seconds} s, {case}", values, {"CPU ms": used[place], "lxcfs CPU ms": used[2]})
 
 
-def _rollup(pid: int) -> dict[str, int]:
+def rollup(pid: int) -> dict[str, int]:
     """Kilobytes by name."""
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
     return {name: int(value.split()[0]) for name, _, value in (line.partition(":") for line in lines)}

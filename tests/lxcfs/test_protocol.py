@@ -185,6 +185,11 @@ REPLIES = [
     pytest.param(protocol.polled(2, 0x147), "18000000 00000000 0200000000000000 47010000 00000000", id="polled"),
     pytest.param(protocol.wakeup(5), "18000000 01000000 0000000000000000 0500000000000000", id="wake up"),
     pytest.param(
+        protocol.drop(1, "ab"),
+        "23000000 03000000 0000000000000000 0100000000000000 02000000 00000000 616200",
+        id="drop a name",
+    ),
+    pytest.param(
         protocol.opened(2, 2, 33),
         "20000000 00000000 0200000000000000 0200000000000000 21000000 00000000",
         id="opened, direct, no flush",

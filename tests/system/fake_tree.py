@@ -58,6 +58,9 @@ class FakeTree:
     def link(self, path: str, pid: int) -> str:
         return _LINKS[path]
 
+    def let_go(self) -> bool:
+        return False
+
     def text(self, path: str, pid: int) -> bytes:
         name = path.rpartition("/")[2]
         match name:

@@ -52,6 +52,12 @@ class Served:
         while self.pid(name) in (0, victim):
             os.sched_yield()
 
+    def processes(self) -> dict[str, int]:
+        """Pids of the whole daemon by what each is there for."""
+        known = state.read(str(self.run_dir))
+        assert known is not None
+        return {"supervisor": known.supervisor.pid} | {one.name: one.pid for one in known.workers}
+
     def told(self, last: bytes) -> list[bytes]:
         """What it tells the service manager, up to and with `last`; what it told before is among it."""
         found: list[bytes] = []

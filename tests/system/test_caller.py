@@ -7,6 +7,7 @@ import errno
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -241,3 +242,18 @@ def test_containers_that_come_and_go_leave_no_descriptors(host: Host) -> None:
                 callers.container(pid)
     callers.close()
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_what_would_not_be_believed_any_more_is_let_go_of(callers: Callers) -> None:
+    with cgroups.made(below()), cgroups.container(below(), "") as init:
+        callers.container(init)
+        assert callers.let_go(), "it is a moment old"
+        assert any(link.startswith("pid:") for link in opened())
+        time.sleep(1.01)
+        assert not callers.let_go()
+        assert not any(link.startswith("pid:") for link in opened())
+        assert path_of(callers, init) == below()
+
+
+def opened() -> list[str]:
+    return [os.readlink(entry.path) for entry in os.scandir("/proc/self/fd") if os.path.islink(entry.path)]
