@@ -13,9 +13,12 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from collections import OrderedDict
 
 _CHUNK = 65536
+_MISSING = 1_000_000_000
+"""Nanoseconds."""
 _GONE = (errno.ENODEV, errno.ESTALE, errno.EBADF)
 """What a kept descriptor of a removed cgroup or process answers."""
 
@@ -30,6 +33,7 @@ class Host:
         self._kept: OrderedDict[str, int] = OrderedDict()
         self._old: OrderedDict[str, int] = OrderedDict()
         """Kept, but not used since `let_go`."""
+        self._missing: OrderedDict[str, int] = OrderedDict()
 
     def close(self) -> None:
         """Close every descriptor; the object is of no further use."""
@@ -82,6 +86,20 @@ class Host:
         except OSError:
             self._drop(path)
             raise
+
+    def optional(self, path: str) -> bytes | None:
+        """`pread` of a file that not every kernel has; None without it, which is then believed for a second."""
+        until = self._missing.get(path)
+        if until is not None and until > time.monotonic_ns():
+            return None
+        try:
+            return self.pread(path)
+        except FileNotFoundError:
+            self._missing[path] = time.monotonic_ns() + _MISSING
+            self._missing.move_to_end(path)
+            while len(self._missing) > self._keep:
+                self._missing.popitem(last=False)
+            return None
 
     def open(self, path: str, flags: int = os.O_RDONLY) -> int:
         """A new descriptor, close-on-exec, the caller's to close."""

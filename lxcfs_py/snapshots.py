@@ -15,10 +15,10 @@ from typing import NamedTuple, Protocol, TypeVar
 from lxcfs_py import records
 from lxcfs_py.caller import Container
 from lxcfs_py.cgroup import tree as cgroup_tree
-from lxcfs_py.cgroup.model import CpuClock, Load, Machine, Node, Part, Snapshot, Tasks
+from lxcfs_py.cgroup.model import CpuClock, Load, Machine, Node, Snapshot, Tasks
 from lxcfs_py.host import Host
 from lxcfs_py.records import LoadRecord
-from lxcfs_py.views import cputime, diskstats
+from lxcfs_py.views import cpus, cputime, diskstats
 from lxcfs_py.views.sysfs import Subtree
 from lxcfs_py.views.table import View
 
@@ -28,7 +28,6 @@ _TASKS_SHARE = 50
 """It is good for this many times as long as it took, so that counting a fork bomb costs at most 2 % of a CPU."""
 _ASK_AGAIN = 60_000_000
 """Microseconds after which a read of the load average is noted anew."""
-_CPUS = frozenset((Part.CPUS,))
 _MOST = 1024
 """Containers whose count of tasks is remembered."""
 
@@ -86,7 +85,7 @@ class Snapshots:
             return container.cgroup.read(self._host, parts, machine, container.policy)
         uptime = age(container, machine)
         tasks = self._tasks(container, machine) if "tasks" in needs else None
-        if "clocks" in needs:
+        if "clocks" in needs or "idle" in needs:
             return self._with_clocks(view, container, machine, uptime, tasks)
         snapshot = container.cgroup.read(self._host, view.parts, machine, container.policy)
         load = None
@@ -99,16 +98,17 @@ class Snapshots:
         self, view: View, container: Container, machine: Machine, uptime: int, tasks: Tasks | None
     ) -> Snapshot:
         """What has been shown within this tick is shown again; then it need not be asked how much CPU was used."""
-        host, cgroup = self._host, container.cgroup
+        cgroup, policy, offset = container.cgroup, container.policy, container.boot_offset
         highest, ledger = records.unpack_ledger(self._keeper.glance(records.LEDGER, container.identity))
-        if ledger is not None and (tasks is None or tasks.last_pid <= highest):
-            snapshot = cgroup.read(host, _CPUS, machine, container.policy)
-            clocks = cputime.within_tick(ledger, snapshot)
-            if clocks is not None:
-                return _aged(snapshot, uptime, container.boot_offset, _with_last(tasks, highest), None, clocks)
-        snapshot = cgroup.read(host, view.parts, machine, container.policy)
+        known = cputime.within_tick(ledger, machine) if ledger is not None else None
+        if known is not None and (tasks is None or tasks.last_pid <= highest):
+            cpu = cgroup.cpus(self._host) if "clocks" in view.needs else None
+            if cpu is None or cpus.choose(machine.online, cpu, policy.cpus) == tuple(known):
+                snapshot = Snapshot(machine, cgroup.path, cpu=cpu, policy=policy)
+                return _aged(snapshot, uptime, offset, _with_last(tasks, highest), None, known)
+        snapshot = cgroup.read(self._host, view.parts, machine, policy)
         clocks, highest = self._clocks(container, _aged(snapshot, uptime, tasks=tasks))
-        return _aged(snapshot, uptime, container.boot_offset, _with_last(tasks, highest), None, clocks)
+        return _aged(snapshot, uptime, offset, _with_last(tasks, highest), None, clocks)
 
     def below(self, subtree: Subtree, container: Container) -> Snapshot:
         """All that a subtree of sysfs needs to know of a container, now."""

@@ -123,6 +123,12 @@ class Cgroup:
                 return directories[0], mount.version
         return None
 
+    def cpus(self, host: Host) -> Cpu:
+        """Part.CPUS: without the files that tell of time it costs a quarter."""
+        mount, directories = self.ancestry("cpu")
+        quota = v1.quota if mount is None or mount.version == 1 else v2.quota
+        return Cpu(None, _NO_TIME, None, quota(host, directories), _cpus(self, host))
+
     def count(self, host: Host, level: int = -1) -> Tasks | None:
         """Its tasks by state; `level` as in `tasks.read`."""
         place = self.place()
@@ -136,7 +142,7 @@ class Cgroup:
             path=self.path,
             memory=memory,
             swap=swap,
-            cpu=_cpu(self, host) if Part.CPU in parts else _limits(self, host) if Part.CPUS in parts else None,
+            cpu=_cpu(self, host) if Part.CPU in parts else self.cpus(host) if Part.CPUS in parts else None,
             io=_io(self, host) if Part.IO in parts else None,
             pids=_pids(self, host) if Part.PIDS in parts else None,
             pressure=None if PRESSURE.isdisjoint(parts) else _pressure(self, host, parts),
@@ -280,13 +286,6 @@ def _cpu(cgroup: Cgroup, host: Host) -> Cpu | None:
     if mount is not None and mount.version == 2 and directories:
         return v2.cpu(host, directories, cpus)
     return v1.cpu(host, cpuacct, directories, cpus) if directories or cpuacct is not None or cpus is not None else None
-
-
-def _limits(cgroup: Cgroup, host: Host) -> Cpu:
-    """Without the files that tell of time: half the cost."""
-    mount, directories = cgroup.ancestry("cpu")
-    quota = v1.quota if mount is None or mount.version == 1 else v2.quota
-    return Cpu(None, _NO_TIME, None, quota(host, directories), _cpus(cgroup, host))
 
 
 def _cpus(cgroup: Cgroup, host: Host) -> tuple[int, ...] | None:

@@ -157,27 +157,33 @@ def _effective(host: Host, path: str) -> tuple[int, ...] | None:
         return None
 
 
-def io(host: Host, own: str) -> dict[str, Io]:
+def io(host: Host, own: str) -> Mapping[str, Io]:
     """blkio: the throttling layer sees every request; where BFQ has more (it counts from its own start), BFQ's."""
-    found: dict[str, Io] = {}
+    found: Mapping[str, Io] = {}
     for policy in ("throttle", "bfq"):
-        try:
-            size, count = (_operations(host, f"{own}/blkio.{policy}.io_{what}_recursive") for what in _BLKIO)
-        except FileNotFoundError:
-            continue
-        for device in size:
-            mine = _io(size[device], count.get(device, {}))
-            known = found.get(device)
-            if known is None or mine.rbytes + mine.wbytes > known.rbytes + known.wbytes:
-                found[device] = mine
+        size = host.optional(f"{own}/blkio.{policy}.io_service_bytes_recursive")
+        count = host.optional(f"{own}/blkio.{policy}.io_serviced_recursive")
+        if size is not None and count is not None:
+            mine = _operations(size, count, f"{own}/blkio.{policy}")
+            found = _greater(found, mine) if found else mine
     return found
 
 
-_BLKIO = ("service_bytes", "serviced")
+def _greater(one: Mapping[str, Io], other: Mapping[str, Io]) -> Mapping[str, Io]:
+    """By device what tells of more."""
+    found = dict(one)
+    for device, mine in other.items():
+        known = found.get(device)
+        if known is None or mine.rbytes + mine.wbytes > known.rbytes + known.wbytes:
+            found[device] = mine
+    return found
 
 
-def _operations(host: Host, path: str) -> dict[str, dict[str, int]]:
-    return parse.blkio(host.pread(path), path)
+@lru_cache(maxsize=256)
+def _operations(size: bytes, count: bytes, path: str) -> Mapping[str, Io]:
+    """Two files of one policy; they say the same as last time of a container that did no I/O since."""
+    counts = parse.blkio(count, path)
+    return {device: _io(each, counts.get(device, {})) for device, each in parse.blkio(size, path).items()}
 
 
 def _io(size: dict[str, int], count: dict[str, int]) -> Io:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lxcfs_py.cgroup import parse
-from lxcfs_py.cgroup.model import Snapshot
+from lxcfs_py.cgroup.model import Cpu, Snapshot
 from lxcfs_py.errors import ParseError
 
 
@@ -20,7 +20,11 @@ def visible(snapshot: Snapshot) -> tuple[int, ...]:
 
     Ascending, never empty on a sane host.
     """
-    online, cpu, policy = snapshot.machine.online, snapshot.cpu, snapshot.policy.cpus
+    return choose(snapshot.machine.online, snapshot.cpu, snapshot.policy.cpus)
+
+
+def choose(online: tuple[int, ...], cpu: Cpu | None, policy: str) -> tuple[int, ...]:
+    """The same of the host's CPUs, what the CPU controllers say, and the policy of CPUs."""
     if cpu is None or policy == "host":
         return online
     allowed = online

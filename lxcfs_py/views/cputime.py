@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from zlib import crc32
 
-from lxcfs_py.cgroup.model import Cpu, CpuClock, CpuTime, Snapshot
+from lxcfs_py.cgroup.model import Cpu, CpuClock, CpuTime, Machine, Snapshot
 from lxcfs_py.views import cpus
 
 _HEAD = struct.Struct("<4sIBI9q")
@@ -67,13 +67,11 @@ def advance(previous: bytes | None, snapshot: Snapshot) -> tuple[bytes, Mapping[
     return _pack(ledger), {number: CpuClock(*_bounded(ledger.rows[number])) for number in shown}
 
 
-def within_tick(previous: bytes, snapshot: Snapshot) -> Mapping[int, CpuClock] | None:
-    """What the ledger `previous` shows, where less than a tick has passed since and the same CPUs are visible: the
-    columns of /proc/stat have no finer unit. None where there is something new to tell."""
+def within_tick(previous: bytes, machine: Machine) -> Mapping[int, CpuClock] | None:
+    """What the ledger `previous` shows of the CPUs that were visible then, in their order, where less than a tick has
+    passed since: the columns of /proc/stat have no finer unit. None where there is something new to tell."""
     boot, clocks = _shown(previous)
-    passed = snapshot.machine.boot_now - boot
-    fresh = 0 <= passed < _SECOND // snapshot.machine.ticks and tuple(clocks) == cpus.visible(snapshot)
-    return clocks if fresh else None
+    return clocks if 0 <= machine.boot_now - boot < _SECOND // machine.ticks else None
 
 
 @lru_cache(maxsize=64)
@@ -81,7 +79,7 @@ def _shown(record: bytes) -> tuple[int, Mapping[int, CpuClock]]:
     """When a ledger was written, and what it shows, in the order of the CPUs."""
     ledger = _unpack(record)
     if ledger is None:
-        return 0, {}
+        return -_SECOND, {}
     return ledger.boot, {number: CpuClock(*ledger.rows[number]) for number in sorted(ledger.shown)}
 
 

@@ -6,7 +6,8 @@ and operations are the cgroup's; what the kernel does not account by cgroup (tim
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from functools import lru_cache
 
 from lxcfs_py.cgroup.model import Io, Snapshot
 
@@ -25,18 +26,27 @@ def render(snapshot: Snapshot, host_text: bytes) -> bytes:
 
     No line of use where the kernel does not account I/O by cgroup: all activity there would be the neighbours'.
     """
-    return b"".join(_lines(devices(snapshot), host_text))
+    places, own = _places(host_text), devices(snapshot)
+    shown = sorted([(*places[device], device) for device in own if device in places])
+    return b"".join([_line(prefix, own[device], columns) for _, prefix, columns, device in shown])
 
 
-def _lines(devices: Mapping[str, Io], host_text: bytes) -> Iterator[bytes]:
-    for line in host_text.splitlines():
+@lru_cache(maxsize=4)
+def _places(host_text: bytes) -> Mapping[str, tuple[int, bytes, int]]:
+    """By number each device's place in the host's order, its number and name as the kernel writes them, and how many
+    columns follow."""
+    found = {}
+    for place, line in enumerate(host_text.splitlines()):
         words = line.split()
-        if len(words) < 3:
-            continue
-        io = devices.get(b":".join(words[:2]).decode("ascii", "replace"))
-        if io is not None:
+        if len(words) >= 3:
             prefix = b"%s %s %s" % (words[0].rjust(4), words[1].rjust(7), words[2])
-            yield b" ".join((prefix, *(b"%d" % number for number in numbers(io, len(words) - 3)))) + b"\n"
+            found[b":".join(words[:2]).decode("ascii", "replace")] = place, prefix, len(words) - 3
+    return found
+
+
+@lru_cache(maxsize=1024)
+def _line(prefix: bytes, io: Io, columns: int) -> bytes:
+    return b" ".join((prefix, *(b"%d" % number for number in numbers(io, columns)))) + b"\n"
 
 
 def numbers(io: Io, count: int) -> tuple[int, ...]:

@@ -22,7 +22,7 @@ from lxcfs_py.views import (
     vmstat,
 )
 
-Need = Literal["age", "tasks", "load", "clocks"]
+Need = Literal["age", "tasks", "load", "clocks", "idle"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,8 @@ class View:
     parts: frozenset[Part] = frozenset()
     """What it reads of the cgroup."""
     needs: frozenset[Need] = frozenset()
-    """What else of the Snapshot it reads: fields that no cgroup file holds; `age` stands for `boot_offset` too."""
+    """What else of the Snapshot it reads: fields that no cgroup file holds; `age` stands for `boot_offset` too, `idle`
+    for those clocks that were shown last, which may be of other CPUs than are visible by now."""
     own_activity: bool = False
     """It shows what the container did, so that a container without limits has its own text too."""
     pieces: bool = False
@@ -56,7 +57,7 @@ _SYS_CPU = "sys/devices/system/cpu"
 
 VIEWS: tuple[View, ...] = (
     View("proc/cpuinfo", cpuinfo.render, _CPUS, pieces=True, form=True),
-    View("proc/diskstats", diskstats.render, _DISKS, own_activity=True, pieces=True),
+    View("proc/diskstats", diskstats.render, _DISKS, own_activity=True, pieces=True, form=True),
     View("proc/loadavg", loadavg.render, needs=frozenset({"load", "tasks"}), own_activity=True, form=True),
     View("proc/meminfo", meminfo.render, meminfo.PARTS, narrowed=meminfo.narrowed),
     View("proc/partitions", partitions.render, _DISKS, own_activity=True, pieces=True),
@@ -67,7 +68,7 @@ VIEWS: tuple[View, ...] = (
     View("proc/slabinfo", slabinfo.render, frozenset({Part.SLABINFO}), own_activity=True, pieces=True),
     View("proc/stat", stat.render, _CPU, frozenset({"clocks", "tasks", "age"}), own_activity=True, form=True),
     View("proc/swaps", swaps.render, _MEMORY, pieces=True),
-    View("proc/uptime", uptime.render, _CPU, frozenset({"age", "clocks"}), own_activity=True, form=True),
+    View("proc/uptime", uptime.render, _CPU, frozenset({"age", "idle"}), own_activity=True, form=True),
     View("proc/vmstat", vmstat.render, frozenset({Part.MEMORY, Part.EVENTS, Part.IO}), own_activity=True, pieces=True),
     View(f"{_SYS_CPU}/offline", cpus.offline, _CPUS),
     View(f"{_SYS_CPU}/online", cpus.online, _CPUS),

@@ -7,7 +7,7 @@ from lxcfs_py.views import cpus
 
 
 def render(snapshot: Snapshot, host_text: bytes) -> bytes:
-    """The container's age, and the idle time of its visible CPUs: what /proc/stat says where that is known.
+    """The container's age, and the idle time of the CPUs that it sees: what /proc/stat says where that is known.
 
     The host's text where the container's age is not known.
     """
@@ -18,12 +18,13 @@ def render(snapshot: Snapshot, host_text: bytes) -> bytes:
 
 
 def _idle(snapshot: Snapshot, age: int) -> int:
-    shown, clocks, cpu = cpus.visible(snapshot), snapshot.clocks, snapshot.cpu
+    clocks, cpu = snapshot.clocks, snapshot.cpu
     if clocks is not None:
-        return sum(clocks[number].idle for number in shown if number in clocks)
+        shown = cpus.visible(snapshot) if cpu is not None else clocks
+        return sum([clocks[number].idle for number in shown if number in clocks])
     if cpu is None or cpu.usage is None:
         return 0
-    return max(0, len(shown) * age - cpu.usage)
+    return max(0, len(cpus.visible(snapshot)) * age - cpu.usage)
 
 
 def _hundredths(time: int) -> tuple[int, int]:

@@ -313,6 +313,18 @@ def test_how_many_cpus_it_may_use_is_a_part_of_what_the_cpu_controllers_say(scen
     assert (part.quota, part.cpus) == (whole.quota, whole.cpus)
 
 
+def test_a_file_that_a_kernel_need_not_have_is_none_without_it(hybrid: Tree) -> None:
+    host = Host(str(hybrid.root), keep=2)
+    hybrid.write("there", 1)
+    assert host.optional("there") == b"1\n"
+    for name in ("a", "b", "c"):
+        assert host.optional(name) is None
+        hybrid.write(name, 2)
+    assert host.optional("c") is None, "it was looked for a moment ago"
+    assert host.optional("a") == b"2\n", "only the last two are remembered"
+    host.close()
+
+
 names = st.text(st.characters(min_codepoint=1, max_codepoint=0x2FF, exclude_characters="\0"), min_size=1, max_size=300)
 
 

@@ -134,7 +134,7 @@ def _completed(
         age = max(0, world.boot_now + world.boot_offset)
     tasks = cgroup.count(host) if "tasks" in view.needs else None
     snapshot = replace(known, age=age, tasks=tasks, load=LOAD if world.policy.loadavg else None)
-    if "clocks" in view.needs:
+    if not view.needs.isdisjoint({"clocks", "idle"}):
         highest, ledger = records.unpack_ledger(record)
         highest = max(highest, tasks.last_pid if tasks else 0)
         ledger, clocks = program.advance(ledger, snapshot)

@@ -19,6 +19,7 @@ TWO = Quota(200_000, 100_000)
     [
         ({"clocks": CLOCKS}, b"100.00 50.00\n"),
         ({"clocks": {0: CpuClock(idle=5 * SECOND)}}, b"100.00 5.00\n"),
+        ({"clocks": CLOCKS, "cpu": None}, b"100.00 %d.00\n" % sum(clock.idle // SECOND for clock in CLOCKS.values())),
         ({"cpu": cpu(30 * SECOND + 129_999, quota=TWO)}, b"100.00 169.87\n"),
         ({"cpu": cpu(300 * SECOND, quota=TWO)}, b"100.00 0.00\n"),
         ({"cpu": None}, b"100.00 0.00\n"),
