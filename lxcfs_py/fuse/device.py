@@ -9,11 +9,14 @@ from __future__ import annotations
 import errno
 import os
 import select
+import sys
 from collections.abc import Callable
+from functools import partial
 
 from lxcfs_py import linux
 from lxcfs_py.errors import Error, Unsupported
 from lxcfs_py.fuse import protocol
+from lxcfs_py.fuse.lookout import Lookout
 from lxcfs_py.fuse.options import MountOptions
 
 DEVICE = "/dev/fuse"
@@ -21,6 +24,8 @@ FSTYPE = "fuse.lxcfs-py"
 _INIT_WAIT = 10_000
 """Milliseconds that the kernel may take to ask for INIT; it does so when it mounts."""
 
+_OPCODE = 4 if sys.byteorder == "little" else 7
+"""Where in a request the low byte of the opcode is."""
 _GONE = (errno.ENODEV, errno.ENOTCONN, errno.ECONNABORTED)
 """The mount is no more."""
 _ANSWERED = (errno.ENOENT, *_GONE)
@@ -75,12 +80,18 @@ class Channel:
     def __init__(self, connection: int, buffer: memoryview) -> None:
         self._connection = connection
         self._buffers = [buffer]
+        poll = select.poll()
+        poll.register(connection, select.POLLIN)
+        self._lookout = Lookout(partial(poll.poll, 0))
+        self._last = 0
 
     def next_request(self) -> int:
         """Wait for a request; its length, or 0 when the mount is no more."""
+        self._lookout.wait(self._last)
         while True:
             length = self._read()
             if length is not None:
+                self._last = self._buffers[0][_OPCODE]
                 return length
 
     def _read(self) -> int | None:
