@@ -81,8 +81,8 @@ def in_summary(request: pytest.FixtureRequest) -> Callable[[str], None]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What boots a guest comes last: the quick tests speak first."""
-    items.sort(key=lambda item: item.get_closest_marker("guest") is not None)
+    """First what may run beside guests, then what waits for them, then what nothing may run beside."""
+    items.sort(key=lambda item: [item.get_closest_marker(mark) is not None for mark in ("alone", "guest")])
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

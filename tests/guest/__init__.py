@@ -6,5 +6,7 @@ build       User Mode Linux from Debian's linux-source, configured by uml.config
 initrd      the archive that the kernel starts from: modules, the guest's own scripts, the command
 machines    the command lines of User Mode Linux and qemu
 run         one run: start, pass output on, exit status, nothing left behind
+suite       the system tests on one kernel
+beside      the system tests on all kernels, some guests at a time, beside other tests
 *.sh        what runs inside, before the command
 """

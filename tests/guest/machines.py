@@ -84,7 +84,7 @@ def share(folder: Path, paths: Sequence[str]) -> list[subprocess.Popen[bytes]]:
                 command = [_VIRTIOFSD, f"--socket-path={_socket(folder, number)}", "-o", f"source={path}"]
                 command += ["-o", "sandbox=chroot", "-o", f"cache={cache}", "-o", "xattr"]
                 servers.append(
-                    subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+                    subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, process_group=0)
                 )
             while not _socket(folder, number).exists():
                 if servers[-1].poll() is not None:

@@ -130,7 +130,7 @@ def _started(machine: machines.Machine, rw: Sequence[str]) -> Iterator[subproces
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,
+                process_group=0,  # and no session, which would have a priority of its own: sched(7), autogroup
             )
         try:
             yield process
@@ -153,7 +153,7 @@ def _follow(process: subprocess.Popen[bytes], channels: Mapping[str, socket.sock
     """Pass output on until the command's status is there and the machine is off; None if it went without one."""
     outputs: dict[str, IO[bytes]] = {"out": sys.stdout.buffer, "err": sys.stderr.buffer}
     control, status = b"", None
-    with selectors.DefaultSelector() as selector, _signals():
+    with selectors.DefaultSelector() as selector, stoppable():
         for name, channel in channels.items():
             selector.register(channel, selectors.EVENT_READ, name)
         while selector.get_map():
@@ -182,7 +182,7 @@ def _follow(process: subprocess.Popen[bytes], channels: Mapping[str, socket.sock
 
 
 @contextlib.contextmanager
-def _signals() -> Iterator[None]:
+def stoppable() -> Iterator[None]:
     """SIGTERM, SIGHUP and SIGINT become an exception, so that what was started is ended."""
 
     def stop(number: int, _: object) -> None:

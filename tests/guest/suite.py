@@ -1,8 +1,8 @@
 """The tests that touch the kernel, run in a guest: `python -m tests.guest.suite [--kernel NAME] [PYTEST ARGUMENT...]`.
 
-All that are marked `system` where the kernel is User Mode Linux; Debian's kernels in qemu without KVM are 20 to 30
-times slower than the machine, so there it is those marked `smoke`. Only modules that write such a mark out are
-collected: in qemu, collecting them all takes half a minute.
+All that are marked `system` and not `alike` where the kernel is User Mode Linux; Debian's kernels in qemu without KVM
+are 20 to 30 times slower than the machine, so there it is those marked `smoke`. Only modules that write such a mark out
+are collected: in qemu, collecting them all takes half a minute.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tests.guest import kernels, run
 from tests.peers import packaged
 
 _TESTS = Path(__file__).parents[1]
-_ALL = "system and not guest"
+_ALL = "system and not guest and not alike"
 _MEMORY = "4G"
 _PATIENCE = 1800
 """Seconds for the whole run."""

@@ -24,8 +24,8 @@ Breach = tuple[str, str, str]
 
 
 def walk(top: str, of_a_kind: int | None = None) -> Iterator[str]:
-    """Every path below a directory, and the directory first; of those whose names differ in a number alone (disks, CPUs,
-    queues) so many, where a number is given: User Mode Linux has sixteen disks that nobody uses."""
+    """Every path below a directory, and the directory first; of those whose names differ in a number alone (disks,
+    CPUs, queues) so many, where a number is given: User Mode Linux has sixteen disks that nobody uses."""
     yield top
     with os.scandir(top) as scanned:
         entries = sorted(scanned, key=lambda entry: (_kind(entry.name), entry.name))

@@ -22,6 +22,7 @@ from tests.peers.looks import Look
 pytestmark = [
     pytest.mark.system,
     pytest.mark.peer,
+    pytest.mark.alone,
     pytest.mark.skipif(os.geteuid() != 0, reason="not root"),
     pytest.mark.skipif(not os.path.exists("/dev/fuse"), reason="no /dev/fuse"),
     pytest.mark.skipif(shutil.which("lxcfs") is None, reason="no lxcfs"),

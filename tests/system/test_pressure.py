@@ -28,6 +28,7 @@ from tests.system.serving import REAL, Served, serving, started
 
 pytestmark = [
     pytest.mark.system,
+    pytest.mark.alone,
     pytest.mark.skipif(not Path("/proc/pressure").exists(), reason="this kernel has no pressure stall information"),
 ]
 

@@ -20,7 +20,7 @@ from tests.lxcfs.trees.reading import Program, Reading
 from tests.lxcfs.trees.worlds import MB, Use, World, possible, worlds
 from tests.system.toolbox import Toolbox, toolbox
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.alike]  # texts of generated machines; the kernel says nothing of it
 EXAMPLES = settings(max_examples=25)
 SOUND = World(host="hybrid-limited", use=Use(io={"8:0": (4096,) * 6}))
 

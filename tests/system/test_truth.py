@@ -23,7 +23,7 @@ import pytest
 from tests.bench import daemons
 from tests.system.launched import BIN, LIMITS, SECONDS, Launcher
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.alone]
 
 MIB = 1 << 20
 TICKS = os.sysconf("SC_CLK_TCK")
