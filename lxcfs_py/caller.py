@@ -1,10 +1,11 @@
 """Who is asking: the pid of a reader -> the container whose numbers it must see.
 
 A container is a pid namespace other than ours: its init's cgroup, without a trailing `/init.scope`, is the container's
-(a system container's own services have cgroups below it). Two exceptions: in a pid namespace that several containers
-share (a Kubernetes pod with shareProcessNamespace, docker's `--pid=container:`) the reader's own cgroup counts, and in
-ours a process in a limited cgroup (a systemd unit with MemoryMax=, a `--pid=host` container) is shown its own cgroup.
-Everybody else is told None: the host's text.
+(a system container's own services have cgroups below it). Where init has a cgroup namespace that the pid namespace
+around it has not, that namespace's root is, wherever below it init moved (`cgroupns`). Two exceptions: in a pid
+namespace that several containers share (a Kubernetes pod with shareProcessNamespace, docker's `--pid=container:`) the
+reader's own cgroup counts, and in ours a process in a limited cgroup (a systemd unit with MemoryMax=, a `--pid=host`
+container) is shown its own cgroup. Everybody else is told None: the host's text.
 
 What is remembered is bound to a descriptor of the namespace, so that the kernel cannot give its number to another, and
 is looked at again after a second, since runtimes move processes and change limits. A reader is remembered by its pid
@@ -20,14 +21,16 @@ import errno
 import os
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple, Protocol, TypeVar
 
-from lxcfs_py import linux
+from lxcfs_py import cgroupns, linux
 from lxcfs_py.cgroup import parse, tree
 from lxcfs_py.cgroup.hierarchy import Hierarchies
 from lxcfs_py.cgroup.model import Machine, Part, Policy
 from lxcfs_py.cgroup.tree import Cgroup
+from lxcfs_py.errors import ParseError
 from lxcfs_py.host import Host
 
 _TRUST = 1_000_000_000
@@ -98,6 +101,15 @@ class Asked(Protocol):
         ...
 
 
+class _Root(NamedTuple):
+    """Of the cgroup namespace that an init is in: a namespace keeps its root for as long as it is."""
+
+    number: int | None
+    """None where the root could not be told."""
+    depths: Mapping[str, int]
+    """See `cgroupns.depths`."""
+
+
 class _Namespace(NamedTuple):
     descriptor: int
     until: int
@@ -106,6 +118,7 @@ class _Namespace(NamedTuple):
     container: Container
     others: OrderedDict[bytes, Container | None]
     """What readers with other cgroup files are shown."""
+    root: _Root
 
 
 class Callers:
@@ -129,6 +142,7 @@ class Callers:
         self._hierarchies = hierarchies
         self._ours = host.stat("proc/self/ns/pid").st_ino
         self._our_time = _inode(host, "self", "time")
+        self._our_root = _inode(host, "self", "cgroup")
         self._namespaces: OrderedDict[int, _Namespace] = OrderedDict()
         self._outside: OrderedDict[bytes, tuple[int, Container | None]] = OrderedDict()
         self._readers: OrderedDict[tuple[int, int], tuple[int, Container | None]] = OrderedDict()
@@ -227,7 +241,7 @@ class Callers:
         try:
             if os.fstat(descriptor).st_ino != number:
                 raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH), f"proc/{pid}")
-            found = self._look(descriptor, number, now, pid)
+            found = self._look(descriptor, number, now, pid, _Root(None, {}) if known is None else known.root)
         except BaseException:
             os.close(descriptor)
             raise
@@ -236,15 +250,42 @@ class Callers:
             os.close(self._namespaces.popitem(last=False)[1].descriptor)
         return found
 
-    def _look(self, descriptor: int, number: int, now: int, pid: int) -> _Namespace:
+    def _look(self, descriptor: int, number: int, now: int, pid: int, root: _Root) -> _Namespace:
         init = self._init(descriptor, number, pid)
         raw, started = self._life(init)
-        cgroup = cgroup_of(self._hierarchies, raw)
+        root = self._root(descriptor, init, root)
+        cgroup = cgroup_of(self._hierarchies, raw, root.depths)
         level, offset = len(self._numbers(init)) - 1, self._boot_offset(init)
         if _inode(self._host, init, "pid") != number:
             raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH), f"proc/{init}")
         container = self._container(cgroup, started, level, offset)
-        return _Namespace(descriptor, now + _TRUST, raw, container, OrderedDict())
+        return _Namespace(descriptor, now + _TRUST, raw, container, OrderedDict(), root)
+
+    def _root(self, descriptor: int, init: int, known: _Root) -> _Root:
+        """Of an init's cgroup namespace; looked for when it is first seen, for that takes a thread and 0.1 ms."""
+        number = _inode(self._host, init, "cgroup")
+        if number is None or number == self._our_root:
+            return _Root(None, {})
+        if number == known.number:
+            return known
+        try:
+            own = number != self._around(descriptor, init)
+            return _Root(number, cgroupns.look(self._host, init) if own else {})
+        except (OSError, ParseError):
+            return _Root(None, {})
+
+    def _around(self, descriptor: int, init: int) -> int | None:
+        """The cgroup namespace of the init of the pid namespace around a pid namespace; None where that is ours."""
+        outer = linux.parent_of_namespace(descriptor)
+        try:
+            number = os.fstat(outer).st_ino
+            if number == self._ours:
+                return None
+            path = f"proc/{init}/stat"
+            parent = int(parse.process_stat(self._host.read(path), path)["ppid"])
+            return _inode(self._host, self._init(outer, number, parent), "cgroup")
+        finally:
+            os.close(outer)
 
     def _life(self, init: int) -> tuple[bytes, int]:
         """The cgroup file of an init and its start, ticks since boot.
@@ -327,9 +368,9 @@ def _inode(host: Host, pid: int | str, kind: str) -> int | None:
         return None
 
 
-def cgroup_of(hierarchies: Hierarchies, raw: bytes) -> Cgroup:
-    """The cgroup of a container, from the cgroup file of its init."""
-    paths = parse.cgroup_paths(raw, "proc/PID/cgroup")
+def cgroup_of(hierarchies: Hierarchies, raw: bytes, depths: Mapping[str, int] = MappingProxyType({})) -> Cgroup:
+    """The cgroup of a container, from the cgroup file of its init and how deep the root of its cgroup namespace is."""
+    paths = cgroupns.root(parse.cgroup_paths(raw, "proc/PID/cgroup"), depths)
     return Cgroup(hierarchies, {name: path.removesuffix("/init.scope") or "/" for name, path in paths.items()})
 
 

@@ -113,6 +113,7 @@ DEVPTS_SUPER_MAGIC = 0x1CD1
 _STATX_MNT_ID = 0x1000
 
 # ioctl_nsfs(2)
+_NS_GET_PARENT = 0xB702
 _NS_GET_TGID_FROM_PIDNS = 0x8004B707
 
 # System call numbers of the generic table (asm-generic/unistd.h): the same on all architectures for calls this new.
@@ -268,6 +269,12 @@ def pid_from_pidns(namespace: int, pid: int) -> int:
     """ioctl_nsfs(2) NS_GET_TGID_FROM_PIDNS (Linux 6.11): our number for process `pid` of the pid namespace open at
     `namespace`."""
     return fcntl.ioctl(namespace, _NS_GET_TGID_FROM_PIDNS, pid)
+
+
+def parent_of_namespace(namespace: int) -> int:
+    """ioctl_nsfs(2) NS_GET_PARENT: a new descriptor of the namespace around that open at `namespace`; EPERM where we do
+    not see it."""
+    return fcntl.ioctl(namespace, _NS_GET_PARENT)
 
 
 def fsopen(fstype: str, flags: int) -> int:

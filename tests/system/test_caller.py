@@ -139,6 +139,54 @@ def test_a_container_in_a_container_is_shown_its_own_cgroup(callers: Callers) ->
         assert path_of(callers, unshare) == below()
 
 
+NEW_CGROUP_NAMESPACE = "import ctypes; assert ctypes.CDLL(None).unshare(0x02000000) == 0"
+
+
+def test_an_init_that_moved_below_the_root_of_its_cgroup_namespace_is_in_the_whole_container(callers: Callers) -> None:
+    with (
+        cgroups.made(below()),
+        cgroups.made(below("/init"), delegate=False),
+        cgroups.made(below("/init/app"), delegate=False),
+        cgroups.container(below(), NEW_CGROUP_NAMESPACE) as pid,
+    ):
+        for group in ("", "/init", "/init/app"):
+            cgroups.enter(below(group), pid)
+            callers.close()
+            assert path_of(callers, pid) == below()
+            assert path_of(callers, pid) == below()
+
+
+def test_a_cgroup_namespace_within_a_container_is_its_container_if_it_has_a_pid_namespace_too(callers: Callers) -> None:
+    """Docker in docker, and an init that makes itself a smaller world: what it is shown is its own."""
+    with (
+        cgroups.made(below()),
+        cgroups.made(below("/inner"), delegate=False),
+        cgroups.made(below("/inner/init"), delegate=False),
+        cgroups.container(below("/inner"), NEW_CGROUP_NAMESPACE) as pid,
+    ):
+        cgroups.enter(below("/inner/init"), pid)
+        assert path_of(callers, pid) == below("/inner")
+        cgroups.enter(below(), pid)
+        callers.close()
+        assert path_of(callers, pid) == below(), "it is outside of its root: somebody else moved it"
+
+
+def test_a_pid_namespace_in_the_cgroup_namespace_of_the_one_around_it_is_shown_its_inits_cgroup(
+    callers: Callers,
+) -> None:
+    code = (
+        f"{NEW_CGROUP_NAMESPACE}; import subprocess, sys; p = subprocess.Popen(['unshare', '--fork', '--kill-child',"
+        " '--pid', sys.executable, '-c', 'print(1, flush=True); input()'], stdin=subprocess.PIPE,"
+        " stdout=subprocess.PIPE); p.stdout.readline()"
+    )
+    with cgroups.made(below()), cgroups.made(below("/inner"), delegate=False), cgroups.container(below(), code) as pid:
+        unshare = int(Path(f"/proc/{pid}/task/{pid}/children").read_text())
+        inner = int(Path(f"/proc/{unshare}/task/{unshare}/children").read_text())
+        cgroups.enter(below("/inner"), inner)
+        assert path_of(callers, inner) == below("/inner")
+        assert path_of(callers, pid) == below()
+
+
 def test_the_boot_clock_of_a_time_namespace(callers: Callers) -> None:
     with (
         cgroups.made(below()),
