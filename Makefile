@@ -4,7 +4,7 @@
 # make test-v2 the system tests alone, in a guest with a pure cgroup v2 kernel; KERNEL=tcg-6.1 or tcg-6.12 chooses one
 # make fuzz    the fuzzers, each for SECONDS (60); TARGET=views chooses one; new inputs are kept in tests/fuzz/corpus
 # make soak    storms of kills and what else goes on for as long as one likes, each for SECONDS (60)
-# make bench   the figures of the README
+# make bench   the figures of the README, its tables and its picture; some ten minutes on a quiet machine
 
 # A User Mode Linux kernel for the guest, if one is kept beside the checkout; see tests/README.md.
 export LXCFS_PY_GUEST_KERNEL ?= $(abspath $(wildcard ../shared/vm/linux.xz))
@@ -35,7 +35,7 @@ soak:
 
 bench:
 	@scripts/setup --tests
-	@.venv/bin/python -m tests.bench
+	@.venv/bin/python -m tests.bench --update-readme --json tests/bench/figures.json --plot tests/bench/figures.svg
 
 clean:
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

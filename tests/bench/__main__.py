@@ -19,10 +19,12 @@ from pathlib import Path
 from typing import NoReturn
 
 from lxcfs_py import errors
-from tests.bench import daemons, report, stage
+from tests.bench import daemons, plot, report, stage
 from tests.bench import figures as values
 from tests.bench.figures import Figure, Judged
 from tests.bench.measurements import BY_NAME
+
+README = Path(__file__).parents[2] / "README.md"
 
 
 def machine() -> dict[str, object]:
@@ -73,8 +75,12 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
                         help="of latency, as proc/meminfo")  # fmt: skip
     parser.add_argument("--json", type=Path, metavar="FILE", help="all figures, for machines")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="the README's tables")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="the README's picture, SVG")
+    parser.add_argument("--update-readme", action="store_true", help="put the tables into README.md; a whole run only")
     parser.add_argument("--compare", type=Path, metavar="FILE", help="the --json of an earlier run")
     options = parser.parse_args(arguments)
+    if options.update_readme and (options.quick or len(options.only) < len(BY_NAME)):
+        parser.error("--update-readme tells of whole runs only, without --quick and --only")
     options.rounds = options.rounds or (1 if options.quick else 7)
     return options
 
@@ -86,8 +92,13 @@ def run(options: argparse.Namespace) -> None:
     about = machine()
     judged = measure(options)
     print(", ".join(f"{key} {value}" for key, value in about.items()) + f"\n\n{report.text(judged, before)}", end="")
+    tables = report.about(about) + report.markdown(judged)
     if options.markdown:
-        options.markdown.write_text(report.markdown(judged))
+        options.markdown.write_text(tables)
+    if options.plot:
+        options.plot.write_text(plot.svg([one.figure for one in judged]))
+    if options.update_readme:
+        README.write_text(report.replaced(README.read_text(), tables))
     if options.json:
         document = {"machine": about, "quick": options.quick, "figures": values.as_json(judged)}
         options.json.write_text(json.dumps(document, indent=1) + "\n")

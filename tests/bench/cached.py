@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from statistics import median
 
-from lxcfs_py.cgroup import tree
 from tests.bench.figures import SUBJECT, Figure
 from tests.bench.stage import NATIVE, Stage
 
@@ -20,18 +19,17 @@ def run(stage: Stage) -> Iterator[Figure]:
     """Figures of `cached` (us); none where the daemon has no such tree."""
     rounds, passes = stage.of(5, 1), stage.of(200_000, 20_000)
     with stage.daemon(SUBJECT) as daemon, stage.container() as inside:
-        folder = daemon.run / "containers" / tree.escaped(inside.path)
         for file in FILES:
-            if not (folder / file).exists():
-                stage.say(f"{folder / file} is not there")
-                continue
             stage.say(file)
-            read: dict[str, list[float]] = {NATIVE: [], SUBJECT: []}
-            most: dict[str, list[float]] = {NATIVE: [], SUBJECT: []}
-            for _ in range(rounds):
-                for target, path in ((NATIVE, f"/{file}"), (SUBJECT, f"{folder}/{file}")):
-                    found = stage.read(inside, f"-n{passes}", path)
-                    read[target].append(found["p50"])
-                    most[target].append(found["p99"])
-            more = {f"{target} p99 us": median(values) for target, values in most.items()}
-            yield Figure("cached", file, {target: median(values) for target, values in read.items()}, more)
+            with stage.bound(daemon, inside, file) as bound:
+                if bound is None:
+                    continue
+                read: dict[str, list[float]] = {NATIVE: [], SUBJECT: []}
+                most: dict[str, list[float]] = {NATIVE: [], SUBJECT: []}
+                for _ in range(rounds):
+                    for target, path in ((NATIVE, f"/{file}"), (SUBJECT, str(bound))):
+                        found = stage.read(inside, f"-n{passes}", path)
+                        read[target].append(found["p50"])
+                        most[target].append(found["p99"])
+                more = {f"{target} p99 us": median(values) for target, values in most.items()}
+                yield Figure("cached", file, {target: median(values) for target, values in read.items()}, more)

@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from lxcfs_py.cgroup import tree
 from tests import cgroups
 from tests.bench.container import Container
 from tests.bench.daemons import Daemon
@@ -42,8 +41,8 @@ def run(stage: Stage) -> Iterator[Figure]:
         with stage.daemon(SUBJECT) as ours:
             ours.pin((cpus[-1],))
             mine = _look(stage, "by caller", ours, looping, beside, ours.mount / FILE)
-            path = ours.run / "containers" / tree.escaped(looping.path) / FILE
-            cached = _look(stage, "by container", ours, looping, beside, path) if path.exists() else None
+            with stage.bound(ours, looping, FILE) as path:
+                cached = _look(stage, "by container", ours, looping, beside, path) if path is not None else None
         with stage.daemon(PEER) as peer:
             peer.pin((cpus[-1],))
             other = _look(stage, PEER, peer, looping, beside, peer.mount / FILE)

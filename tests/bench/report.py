@@ -68,6 +68,26 @@ def _aligned(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+BEGIN, END = "<!-- figures of make bench -->", "<!-- end of figures -->"
+
+
+def replaced(readme: str, tables: str) -> str:
+    """A README whose tables between the two marks are these; ValueError where it has no marks."""
+    before, begin, rest = readme.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"no {BEGIN} ... {END}")
+    return f"{before}{BEGIN}\n{tables}{END}{after}"
+
+
+def about(machine: Mapping[str, object]) -> str:
+    """One sentence on what the figures belong to."""
+    return (
+        f"Linux {machine['kernel']}, {machine['cpus']} CPUs ({machine['cpu']}), Python {machine['python']}, "
+        f"LXCFS {machine['lxcfs']} with `--enable-cfs --enable-loadavg`, load {machine['load']} before the run.\n\n"
+    )
+
+
 def markdown(judged: Sequence[Judged]) -> str:
     """For the README: what is measured file by file and place by place as one grid each, the rest as one list."""
     grids = ("latency", "cpu")

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from lxcfs_py import linux
+from lxcfs_py.cgroup import tree
 from tests import cgroups
 from tests.bench import container as containers
 from tests.bench import daemons
@@ -80,6 +82,22 @@ class Stage:
     def daemon(self, target: str) -> Iterator[daemons.Daemon]:
         with daemons.daemon(target, f"{self.name}-{next(self._numbers)}") as daemon:
             yield daemon
+
+    @contextmanager
+    def bound(self, daemon: daemons.Daemon, inside: containers.Container, file: str) -> Iterator[Path | None]:
+        """A file of the by-container tree, bound as a runtime binds it into the container; None where there is none.
+        The way there by name is not what a container goes: the kernel asks at each step."""
+        source = daemon.run / "containers" / tree.escaped(inside.path) / file
+        if not source.exists():
+            yield None
+            return
+        target = self.reader.with_name(f"bound-{next(self._numbers)}")
+        target.touch()
+        linux.mount(str(source), str(target), None, linux.MS_BIND)
+        try:
+            yield target
+        finally:
+            linux.umount2(str(target), linux.MNT_DETACH)
 
     def read(self, inside: containers.Container, *arguments: str) -> Mapping[str, float]:
         """One run of the reader in a container."""

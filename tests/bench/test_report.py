@@ -96,3 +96,24 @@ def test_quick_is_fewer_rounds_and_can_be_overruled() -> None:
     assert bench.parse(["--quick"]).rounds < bench.parse([]).rounds
     assert bench.parse(["--quick", "--rounds", "9"]).rounds == 9
     assert bench.parse(["--only", "kills"]).only == ["kills"]
+
+
+def test_tables_replace_what_is_between_the_marks_of_a_readme() -> None:
+    readme = f"before\n\n{report.BEGIN}\nold\n{report.END}\n\nafter\n"
+    once = report.replaced(readme, "new\n")
+    assert once == f"before\n\n{report.BEGIN}\nnew\n{report.END}\n\nafter\n"
+    assert report.replaced(once, "new\n") == once
+    with pytest.raises(ValueError, match="no <!-- figures"):
+        report.replaced("before\n", "new\n")
+
+
+def test_our_readme_has_the_marks() -> None:
+    assert report.replaced(bench.README.read_text(), "x\n").count("x\n") > 0
+
+
+def test_only_a_whole_run_goes_into_the_readme(capsys: pytest.CaptureFixture[str]) -> None:
+    assert bench.parse(["--update-readme"]).update_readme
+    for less in (["--quick"], ["--only", "kills"]):
+        with pytest.raises(SystemExit):
+            bench.parse(["--update-readme", *less])
+    assert "whole runs only" in capsys.readouterr().err
