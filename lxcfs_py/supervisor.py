@@ -86,8 +86,10 @@ class Supervisor:
             self._say_who()
             connection.check()
         config = self.config
+        mounts = {each.name: each.path for each in self._connections}
+        background.remember(config.run_dir, mounts)
         if config.repair:
-            self._repair = background.begin(config.run_dir, {each.name: each.path for each in self._connections})
+            self._repair = background.begin(config.run_dir, mounts)
         _log.info("event=serving mount=%s run_dir=%s workers=%d", config.mount, config.run_dir, config.workers)
 
     def _start_serving(self, connection: Connection, serving: Serving) -> None:

@@ -37,36 +37,35 @@ class Repair:
 
 
 def begin(run_dir: str, mounts: Mapping[str, str]) -> Repair:
-    """Note the devices of what a daemon has mounted, by name of the connection, and start to repair what its
-    forerunners and LXCFS left dead."""
-    host = Host(keep=0)
-    try:
-        wanted = Wanted(_places(run_dir, mounts), _remember(host, run_dir, mounts), only_own=True)
-        child = os.fork()
-        if child == 0:
-            _repair(run_dir, wanted, mounts)
-        return Repair(os.pidfd_open(child))
-    finally:
-        host.close()
+    """Start to repair what the forerunners of a daemon and LXCFS left dead; `mounts` is what it has mounted now and
+    remembers, by name of the connection."""
+    wanted = Wanted(_places(run_dir, mounts), devices.read(run_dir), only_own=True)
+    child = os.fork()
+    if child == 0:
+        _repair(run_dir, wanted, mounts)
+    return Repair(os.pidfd_open(child))
 
 
 def _places(run_dir: str, mounts: Mapping[str, str]) -> Places:
     return Places(mounts[CALLERS], mounts.get(CONTAINERS, f"{run_dir}/{CONTAINERS}"))
 
 
-def _remember(host: Host, run_dir: str, mounts: Mapping[str, str]) -> dict[str, str]:
-    """All devices that have been ours, these too."""
+def remember(run_dir: str, mounts: Mapping[str, str]) -> None:
+    """Have this daemon and later ones know these mounts for their own."""
     known = devices.read(run_dir)
-    now = _devices(host, mounts)
+    now = _devices(mounts)
     if not now.items() <= known.items():
         known |= now
         devices.write(run_dir, known)
-    return known
 
 
-def _devices(host: Host, mounts: Mapping[str, str]) -> dict[str, str]:
+def _devices(mounts: Mapping[str, str]) -> dict[str, str]:
     at = {path: name for name, path in mounts.items()}
-    found = parse.mountinfo(host.read("proc/self/mountinfo"))
+    host = Host(keep=0)
+    try:
+        found = parse.mountinfo(host.read("proc/self/mountinfo"))
+    finally:
+        host.close()
     return {each.device: at[each.mount_point] for each in found if each.fstype == OURS and each.mount_point in at}
 
 
@@ -78,7 +77,7 @@ def _repair(run_dir: str, wanted: Wanted, mounts: Mapping[str, str]) -> None:
         host = Host(keep=0)
         started = time.monotonic()
         known = run.survey(host, wanted)
-        kept = known.seen | _devices(host, mounts).keys()
+        kept = known.seen | _devices(mounts).keys()
         devices.write(run_dir, {device: name for device, name in wanted.names.items() if device in kept})
         mended = [_told(each) for each in run.mend(host, wanted, known)]
         _sum_up(known, mended, time.monotonic() - started)

@@ -110,10 +110,10 @@ def box(
     mount: Path, bound: Sequence[str], *words: str, group: str = GROUP, propagation: str = "private"
 ) -> Iterator[Box]:
     """A container of 64 MiB that has these files of a mount bound on its own, and of all else that is mounted on the
-    machine no such file system; `words` are more shell commands."""
+    machine no such file system but at /mnt; `words` are more shell commands."""
     commands = [f"mount --bind {mount}/{path} /{path}" for path in bound]
-    others = "awk '/ - fuse.lxcfs/ && $5 !~ \"^/(proc|sys)/\" {print $5}' /proc/self/mountinfo"
-    commands += [f"for path in $({others}); do umount -lq $path 2>/dev/null || true; done", *words]
+    others = "awk '/ - fuse.lxcfs/ && $5 !~ \"^/(proc|sys|mnt)/?\" {print $5}' /proc/self/mountinfo"
+    commands += [*words, f"for path in $({others}); do umount -lq $path 2>/dev/null || true; done"]
     code = f"import subprocess; subprocess.run(['sh', '-ec', {'; '.join(commands)!r}], check=True)"
     namespaces = ("--pid", "--mount-proc", "--mount", f"--propagation={propagation}")
     with cgroups.made(group, Limits(memory=64 << 20)), cgroups.container(group, code, namespaces) as pid:

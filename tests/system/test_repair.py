@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.dying import GROUP, LIMITED, Box, box, kill_all, repair, until
+from tests.system.dying import GROUP, LIMITED, Box, box, kill_all, lxcfs, repair, until
 from tests.system.launched import Launcher
 from tests.system.serving import REAL, Served, serving, started
 
@@ -101,3 +101,87 @@ def test_a_dry_run_lists_and_changes_nothing_and_by_hand_it_is_done(tmp_path: Pa
             assert "3 dead mounts of 1 containers repaired, in " in done.stdout
             assert container.memory() == LIMITED
             assert states(daemon.run_dir) == {}
+
+
+@NEEDS_LXCFS
+def test_what_a_dead_lxcfs_left_is_repaired_and_what_only_it_has_is_left(tmp_path: Path) -> None:
+    with lxcfs(tmp_path / "peer") as peer, box(tmp_path / "peer", FILES, f"mount --bind {tmp_path} /mnt") as container:
+        before = container.looks()
+        assert container.memory() == LIMITED
+        kill_all(peer)
+        os.access(tmp_path / "peer/proc/stat", os.F_OK)  # which makes the kernel forget paths of it
+        with served(tmp_path) as daemon:
+            assert "mounts=3 left=0 failed=0" in repaired(daemon)
+            assert container.memory() == LIMITED
+            assert container.read("/sys/devices/system/cpu/online").startswith("0")
+            assert container.looks() == before
+            assert {mount.fstype for mount in container.at("/proc/stat")} == {"fuse.lxcfs-py"}
+
+
+@NEEDS_LXCFS
+def test_what_lives_is_not_touched(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    with (
+        lxcfs(tmp_path / "peer"),
+        box(tmp_path / "peer", FILES) as of_lxcfs,
+        dead(tmp_path / "other") as other,
+        box(other, FILES, group=f"{GROUP}-other") as of_other,
+        served(tmp_path) as daemon,
+    ):
+        before = of_lxcfs.mounts(), of_other.mounts()
+        assert states(daemon.run_dir) == {}
+        assert (of_lxcfs.mounts(), of_other.mounts()) == before
+        killed(tmp_path / "other")
+        assert set(states(daemon.run_dir, "--dry-run").values()) == {("due", "")}
+
+
+def test_serve_leaves_dead_mounts_of_another_lxcfs_py_to_it_and_by_hand_they_are_repaired(tmp_path: Path) -> None:
+    with dead(tmp_path / "other") as other, box(other, (*FILES, "proc/pressure/cpu")) as container:
+        killed(tmp_path / "other")
+        with box(other, (), group=f"{GROUP}-none"), served(tmp_path / "ours") as daemon:
+            until(lambda: (daemon.run_dir / "devices").exists())
+            assert container.memory() == BROKEN
+            assert states(daemon.run_dir) == {f"/{path}": ("repaired", "") for path in (*FILES, "proc/pressure/cpu")}
+            assert container.memory() == LIMITED
+            assert container.read("/proc/pressure/cpu").startswith("some avg10=")
+
+
+def test_a_stack_of_dead_mounts_becomes_one_living(tmp_path: Path) -> None:
+    with (
+        dead(tmp_path / "a") as first,
+        dead(tmp_path / "b") as second,
+        box(first, FILES, f"mount --bind {second}/proc/meminfo /proc/meminfo") as container,
+    ):
+        assert len(container.at("/proc/meminfo")) == 2
+        killed(tmp_path / "a")
+        killed(tmp_path / "b")
+        with served(tmp_path / "c") as daemon:
+            assert states(daemon.run_dir) == {f"/{path}": ("repaired", "") for path in FILES}
+            assert len(container.at("/proc/meminfo")) == 1
+            assert container.memory() == LIMITED
+
+
+def test_what_covers_a_dead_mount_stays_and_is_told(tmp_path: Path) -> None:
+    cover = "mount --bind /dev/null /proc/stat"
+    with dead(tmp_path) as mount, box(mount, FILES, cover) as container:
+        killed(tmp_path)
+        with served(tmp_path, "--no-repair") as daemon:
+            told = states(daemon.run_dir)
+            assert told["/proc/stat"][0] == "left"
+            assert "lies on it" in told["/proc/stat"][1]
+            assert [mount.fstype for mount in container.at("/proc/stat")][:1] == ["fuse.lxcfs-py"]
+            assert container.run("test", "-c", "/proc/stat").returncode == 0
+            assert container.memory() == LIMITED
+
+
+def test_the_whole_tree_with_its_pressure_files_and_what_a_container_mounted_inside(tmp_path: Path) -> None:
+    words = f"mount --rbind {tmp_path}/mount /mnt", "mount -t tmpfs -o ro mask /mnt/sys/block"
+    with dead(tmp_path) as mount, box(mount, (), *words) as container:
+        before = container.looks()
+        killed(tmp_path)
+        with served(tmp_path) as daemon:
+            assert "mounts=1 left=0 failed=0" in repaired(daemon)
+            assert container.looks() == before
+            assert container.read("/mnt/proc/meminfo").startswith(LIMITED)
+            assert container.read("/mnt/proc/pressure/cpu").startswith("some avg10=")
+            assert container.run("ls", "/mnt/sys/block").stdout == ""
