@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 from lxcfs_py import linux
 from lxcfs_py.cgroup.parse import MountInfo
-from lxcfs_py.repair.namespaces import Visitor
+from lxcfs_py.repair.namespaces import Visitor, is_dead
 from lxcfs_py.repair.stacks import Stack
 
 _CLONE = linux.OPEN_TREE_CLONE | linux.OPEN_TREE_CLOEXEC | linux.AT_EMPTY_PATH
@@ -101,7 +101,7 @@ def replace(visitor: Visitor, stack: Stack, fresh: Fresh, inside: Sequence[Part]
     """
     dead, top = _thin_out(visitor, stack)
     try:
-        if _beneath(fresh, top):
+        if is_dead(top) and _beneath(fresh, top):
             _complete(visitor, fresh, dead, inside)
             os.close(_open(visitor, dead))  # if something lies on it by now, that would go with it
             linux.umount2(visitor.link(top), linux.MNT_DETACH)
@@ -123,10 +123,10 @@ def replace(visitor: Visitor, stack: Stack, fresh: Fresh, inside: Sequence[Part]
 
 
 def _thin_out(visitor: Visitor, stack: Stack) -> tuple[MountInfo, int]:
-    """Let go of all dead mounts of a stack but the last; that one, and a descriptor of it."""
-    for number, dead in enumerate(stack.dead):
+    """Let go of all dead mounts of a stack but the last, or down to a living one; that one, and a descriptor of it."""
+    for dead in stack.dead:
         top = _open(visitor, dead)
-        if number == len(stack.dead) - 1:
+        if dead is stack.dead[-1] or not is_dead(top):
             break
         try:
             linux.umount2(visitor.link(top), linux.MNT_DETACH)
@@ -163,7 +163,7 @@ def _beneath(fresh: Fresh, top: int) -> bool:
 def _over(visitor: Visitor, fresh: Fresh, top: int, dead: MountInfo) -> str:
     try:
         linux.move_mount(fresh.descriptor, "", top, "", _ONTO)
-        return "over the dead one"
+        return "over the dead one" if is_dead(top) else "over a living one"
     except FileNotFoundError:
         linux.umount2(visitor.link(top), linux.MNT_DETACH)
         place = visitor.open(dead.mount_point)

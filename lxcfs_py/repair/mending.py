@@ -28,6 +28,8 @@ class Given(NamedTuple):
 
     dead: frozenset[str]
     """Devices."""
+    unseen: frozenset[str]
+    """Devices that could not be asked."""
     names: Mapping[str, str]
     """Which connection of ours a device was, as far as the run directory remembers."""
     places: Places
@@ -52,7 +54,7 @@ class Mender:
     def mend(self, namespace: Namespace) -> list[Outcome]:
         """What became of each dead mount that is, or would be, seen there; ESRCH where the namespace is gone."""
         self._visitor.enter(namespace)
-        found, covered = stacks.find(self._visitor.mounts(), self._given.dead)
+        found, covered = stacks.find(self._visitor.mounts(), self._given.dead, self._given.unseen)
         outcomes = [self._covered(each) for each in covered if each.by.fstype != places.OURS]
         for start in range(0, len(found), _AT_ONCE):
             with ExitStack() as self._closing:

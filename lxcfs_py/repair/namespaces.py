@@ -18,6 +18,8 @@ from lxcfs_py.cgroup import parse
 from lxcfs_py.cgroup.parse import MountInfo
 from lxcfs_py.host import Host
 
+_DEAD = (errno.ENOTCONN, errno.ECONNABORTED, errno.ECONNREFUSED)
+"""The last: it died before INIT was answered."""
 _ENOUGH = 16
 """Processes of one namespace that are remembered: the first may have ended when it is entered."""
 _PLACE = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -149,6 +151,17 @@ class Visitor:
                 if line.startswith(b"mnt_id:"):
                     return int(line.split()[1])
         raise OSError(errno.ENOSYS, "this kernel does not tell which mount a file is on")
+
+
+def is_dead(descriptor: int) -> bool:
+    """Whether nobody serves the file system of a place any more. It is asked: one that does not answer keeps us."""
+    try:
+        linux.fstatfs_type(descriptor)
+    except OSError as error:
+        if error.errno in _DEAD:
+            return True
+        raise
+    return False
 
 
 def _walk(start: int, path: str) -> int:

@@ -6,16 +6,11 @@ that without a request, which waits where somebody lives and does not answer: so
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-from lxcfs_py import linux
-from lxcfs_py.repair.namespaces import Namespace, Visitor
-
-_DEAD = (errno.ENOTCONN, errno.ECONNABORTED, errno.ECONNREFUSED)
-"""The last: it died before INIT was answered."""
+from lxcfs_py.repair.namespaces import Namespace, Visitor, is_dead
 
 Health = Literal["dead", "alive", "unseen"]
 
@@ -51,17 +46,7 @@ class Prober:
                 continue
             try:
                 if self._visitor.identify(place) == (device.device, sample.mount):
-                    return _ask(place)
+                    return "dead" if is_dead(place) else "alive"
             finally:
                 os.close(place)
         return "unseen"
-
-
-def _ask(descriptor: int) -> Health:
-    try:
-        linux.fstatfs_type(descriptor)
-    except OSError as error:
-        if error.errno in _DEAD:
-            return "dead"
-        raise
-    return "alive"

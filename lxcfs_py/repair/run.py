@@ -51,6 +51,8 @@ class Survey(NamedTuple):
     seen: frozenset[str]
     """Devices of lxcfs-py and LXCFS that are mounted in any namespace."""
     dead: frozenset[str]
+    unseen: frozenset[str]
+    """Devices that are covered wherever they are mounted."""
     silent: tuple[str, ...]
     """Devices that somebody holds and that do not answer."""
     todo: tuple[Namespace, ...]
@@ -73,16 +75,16 @@ def survey(host: Host, wanted: Wanted) -> Survey:
         for mount in those:
             if _is_wanted(mount, wanted):
                 by_device[mount.device].append(Sample(namespace, mount.mount, mount.mount_point))
-    dead, silent = _ask(host, by_device, wanted)
+    dead, unseen, silent = _ask(host, by_device, wanted)
     todo = [namespace for namespace, those in mounts.items() if any(mount.device in dead for mount in those)]
     todo.sort(key=lambda namespace: _receives(mounts[namespace]))
     seen = frozenset(mount.device for those in mounts.values() for mount in those)
-    return Survey(seen, dead, silent, tuple(todo), hidden)
+    return Survey(seen, dead, unseen, silent, tuple(todo), hidden)
 
 
 def mend(host: Host, wanted: Wanted, known: Survey, tell: Tell = lambda _done, _all: None) -> Iterator[Mended]:
     """What became, or would become, of each namespace that has something to repair."""
-    given = Given(known.dead, wanted.names, wanted.places, wanted.dry)
+    given = Given(known.dead, known.unseen, wanted.names, wanted.places, wanted.dry)
     for done, (namespace, answer) in enumerate(turns.each(known.todo, lambda: _begin_mending(given), _MEND), 1):
         tell(done, len(known.todo))
         if isinstance(answer, ProcessLookupError):
@@ -124,21 +126,25 @@ def _is_wanted(mount: MountInfo, wanted: Wanted) -> bool:
     return mount.fstype == places.LXCFS or not wanted.only_own or mount.device in wanted.names
 
 
-def _ask(host: Host, by_device: Mapping[str, list[Sample]], wanted: Wanted) -> tuple[frozenset[str], tuple[str, ...]]:
-    """The devices that are dead, and those that do not answer."""
+def _ask(
+    host: Host, by_device: Mapping[str, list[Sample]], wanted: Wanted
+) -> tuple[frozenset[str], frozenset[str], tuple[str, ...]]:
+    """The devices that are dead, those that are nowhere seen, and those that do not answer."""
     ours = {mount.device for mount in parse.mountinfo(host.read("proc/self/mountinfo")) if _is_ours(mount, wanted)}
     asked = [Device(device, samples[:_SAMPLES]) for device, samples in by_device.items() if device not in ours]
     # A container could have many that do not answer; those of many containers are not its own.
     asked.sort(key=lambda each: (each.device not in wanted.names, -len(by_device[each.device])))
-    dead, silent = set(), []
+    dead, unseen, silent = set(), set(), []
     for device, answer in turns.each(asked, _begin_asking, _ASK):
         if answer == "dead":
             dead.add(device.device)
+        elif answer == "unseen":
+            unseen.add(device.device)
         elif isinstance(answer, OSError):
             silent.append(device.device)
             if len(silent) == _STUCK:
                 break
-    return frozenset(dead), tuple(silent)
+    return frozenset(dead), frozenset(unseen), tuple(silent)
 
 
 def _is_ours(mount: MountInfo, wanted: Wanted) -> bool:

@@ -28,6 +28,7 @@ class Stack(NamedTuple):
     """Dead mounts at one place: the one that is seen first, then those right below it."""
 
     dead: tuple[MountInfo, ...]
+    """After the first there may be some of which it is not known whether they are."""
     inside: tuple[Inner, ...]
     """Of the first; what is inside a dead one of these too, and after it."""
     below_shared: bool
@@ -45,8 +46,11 @@ class Covered(NamedTuple):
     by: MountInfo
 
 
-def find(mounts: Iterable[MountInfo], dead: frozenset[str]) -> tuple[list[Stack], list[Covered]]:
-    """The stacks and the covered ones of a namespace, in the kernel's order; `dead` are devices."""
+def find(
+    mounts: Iterable[MountInfo], dead: frozenset[str], unseen: frozenset[str] = frozenset()
+) -> tuple[list[Stack], list[Covered]]:
+    """The stacks and the covered ones of a namespace, in the kernel's order; `dead` are devices, `unseen` those that
+    could not be asked, since they are covered wherever they are mounted."""
     by_number = {mount.mount: mount for mount in mounts}
     children: dict[int, list[MountInfo]] = defaultdict(list)
     for mount in by_number.values():
@@ -60,7 +64,7 @@ def find(mounts: Iterable[MountInfo], dead: frozenset[str]) -> tuple[list[Stack]
             if over.device not in dead:
                 covered.append(Covered(mount, over))
             continue
-        column = tuple(_column(by_number, mount, dead))
+        column = tuple(_column(by_number, mount, dead | unseen))
         base = by_number.get(column[-1].parent)
         if base is not None and base.device not in dead:
             stacks.append(Stack(column, tuple(_inside(children, mount, mount, dead)), _is_shared(base)))

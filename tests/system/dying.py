@@ -106,21 +106,31 @@ class Box:
 
 
 @contextmanager
-def box(
-    mount: Path, bound: Sequence[str], *words: str, group: str = GROUP, propagation: str = "private"
-) -> Iterator[Box]:
+def box(mount: Path, bound: Sequence[str], *words: str, group: str = GROUP) -> Iterator[Box]:
     """A container of 64 MiB that has these files of a mount bound on its own, and of all else that is mounted on the
     machine no such file system but at /mnt; `words` are more shell commands."""
     commands = [f"mount --bind {mount}/{path} /{path}" for path in bound]
     others = "awk '/ - fuse.lxcfs/ && $5 !~ \"^/(proc|sys|mnt)/?\" {print $5}' /proc/self/mountinfo"
     commands += [*words, f"for path in $({others}); do umount -lq $path 2>/dev/null || true; done"]
     code = f"import subprocess; subprocess.run(['sh', '-ec', {'; '.join(commands)!r}], check=True)"
-    namespaces = ("--pid", "--mount-proc", "--mount", f"--propagation={propagation}")
+    namespaces = ("--pid", "--mount-proc", "--mount", "--propagation=private")
     with cgroups.made(group, Limits(memory=64 << 20)), cgroups.container(group, code, namespaces) as pid:
         yield Box(pid)
 
 
-def repair(run_dir: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """`lxcfs-py repair`."""
-    command = [*CLI, "repair", "--run-dir", str(run_dir), *words]
+@contextmanager
+def nested(outer: Box, *unshare: str) -> Iterator[Box]:
+    """A process in a container that has a mount namespace of its own."""
+    enter = ["nsenter", "-t", str(outer.pid), "-m", "-p", "--"]
+    inside = ["unshare", "--mount", *unshare, "sh", "-c", "echo; exec cat"]
+    with subprocess.Popen([*enter, *inside], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"\n"
+        yield Box(int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()))
+        process.communicate()
+
+
+def repair(run_dir: Path, *words: str, before: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
+    """`lxcfs-py repair`, started by a command that goes `before` it."""
+    command = [*before, *CLI, "repair", "--run-dir", str(run_dir), *words]
     return subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)

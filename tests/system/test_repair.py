@@ -7,18 +7,23 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
+import sys
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.system.dying import GROUP, LIMITED, Box, box, kill_all, lxcfs, repair, until
+from lxcfs_py.fuse import mountpoint
+from lxcfs_py.fuse.mountpoint import Health
+from tests.system.dying import GROUP, LIMITED, Box, box, kill_all, lxcfs, nested, repair, until
 from tests.system.launched import Launcher
 from tests.system.serving import REAL, Served, serving, started
 
 pytestmark = pytest.mark.system
 
+OLD_KERNEL = (sys.executable, "-m", "tests.system.refusing")
 BROKEN = "Transport endpoint is not connected"
 FILES = ("proc/meminfo", "proc/stat", "sys/devices/system/cpu")
 NEEDS_LXCFS = pytest.mark.skipif(shutil.which("lxcfs") is None, reason="no lxcfs")
@@ -37,6 +42,7 @@ def killed(folder: Path) -> None:
     """Kill all processes of the daemon that serves at a folder."""
     known = json.loads((folder / "run/state.json").read_text())
     os.killpg(known["supervisor"]["pid"], signal.SIGKILL)
+    until(lambda: mountpoint.health(str(folder / "mount")) is Health.DEAD)
 
 
 @contextmanager
@@ -53,9 +59,9 @@ def repaired(daemon: Served) -> str:
     return next(line for line in daemon.log.read_text().splitlines() if "event=repaired " in line)
 
 
-def states(run_dir: Path, *words: str) -> dict[str, tuple[str, str]]:
+def states(run_dir: Path, *words: str, before: Sequence[str] = ()) -> dict[str, tuple[str, str]]:
     """By path, what `lxcfs-py repair --json` says became of it."""
-    done = repair(run_dir, "--json", *words)
+    done = repair(run_dir, "--json", *words, before=before)
     told = json.loads(done.stdout)
     return {each["path"]: (each["state"], each["why"]) for found in told["containers"] for each in found["mounts"]}
 
@@ -185,3 +191,60 @@ def test_the_whole_tree_with_its_pressure_files_and_what_a_container_mounted_ins
             assert container.read("/mnt/proc/meminfo").startswith(LIMITED)
             assert container.read("/mnt/proc/pressure/cpu").startswith("some avg10=")
             assert container.run("ls", "/mnt/sys/block").stdout == ""
+
+
+def test_before_linux_6_5_ours_lies_over_the_dead_one_and_none_piles_up(tmp_path: Path) -> None:
+    read_only = "mount -o remount,bind,ro,noexec,nodev,nosuid /proc/meminfo"
+    with dead(tmp_path) as mount, box(mount, FILES, read_only) as container:
+        before = container.at("/proc/meminfo")
+        killed(tmp_path)
+        for _ in range(2):
+            with served(tmp_path, "--no-repair") as daemon:
+                told = states(daemon.run_dir, before=OLD_KERNEL)
+                assert told == {f"/{path}": ("repaired", "over the dead one") for path in FILES}
+                assert container.memory() == LIMITED
+                below, ours = container.at("/proc/meminfo")
+                assert below == before[0]
+                assert ours.flags == before[0].flags
+
+
+@NEEDS_LXCFS
+def test_before_linux_6_5_ours_comes_after_one_whose_path_the_kernel_forgot(tmp_path: Path) -> None:
+    with lxcfs(tmp_path / "peer") as peer, box(tmp_path / "peer", FILES) as container:
+        before = container.looks()
+        kill_all(peer)
+        time.sleep(1.2)  # LXCFS lets the kernel trust its names for a second
+        os.access(tmp_path / "peer/proc/stat", os.F_OK)
+        with served(tmp_path, "--no-repair") as daemon:
+            told = states(daemon.run_dir, before=OLD_KERNEL)
+            assert told["/proc/meminfo"] == ("repaired", "after the dead one")
+            assert container.memory() == LIMITED
+            assert [look for look in container.looks() if look[0] == "/proc/meminfo"] == [
+                look for look in before if look[0] == "/proc/meminfo"
+            ]
+
+
+def test_in_a_user_namespace_of_less_rights_ours_lies_over_the_locked_one(tmp_path: Path) -> None:
+    with dead(tmp_path) as mount, box(mount, FILES) as outer, nested(outer, "--user", "--map-root-user") as inner:
+        killed(tmp_path)
+        assert inner.memory() == BROKEN
+        with served(tmp_path, "--no-repair") as daemon:
+            done = json.loads(repair(daemon.run_dir, "--json").stdout)
+            found = {each["pid"]: {mount["why"] for mount in each["mounts"]} for each in done["containers"]}
+            assert found == {outer.pid: {""}, inner.pid: {"over the dead one"}}
+            assert (outer.memory(), inner.memory()) == (LIMITED, LIMITED)
+
+
+@pytest.mark.parametrize("propagation", ["unchanged", "slave"])
+def test_what_one_repair_passes_on_is_not_repaired_twice(tmp_path: Path, propagation: str) -> None:
+    with (
+        dead(tmp_path) as mount,
+        box(mount, FILES, "mount --make-rshared /") as outer,
+        nested(outer, f"--propagation={propagation}") as inner,
+    ):
+        before = outer.looks(), inner.looks()
+        killed(tmp_path)
+        with served(tmp_path, "--no-repair") as daemon:
+            assert json.loads(repair(daemon.run_dir, "--json").stdout)["repaired"] == len(FILES)
+            assert (outer.memory(), inner.memory()) == (LIMITED, LIMITED)
+            assert (outer.looks(), inner.looks()) == before

@@ -69,5 +69,11 @@ def test_whether_what_is_mounted_there_is_shared(below: str, shared: bool) -> No
     assert stack.below_shared is shared
 
 
+def test_one_that_could_not_be_asked_is_of_the_stack_only_below_a_dead_one() -> None:
+    lines = (_ROOT, _PROC, line(3, 2, "/proc/stat", "0:9"), line(4, 3, "/proc/stat"), line(5, 2, "/proc/x", "0:9"))
+    (stack,), _ = stacks.find(parse.mountinfo("\n".join(lines).encode()), _DEAD, frozenset({"0:9"}))
+    assert [mount.mount for mount in stack.dead] == [4, 3]
+
+
 def test_a_dead_mount_whose_parent_is_out_of_sight_is_no_place_to_mount() -> None:
     assert found(line(3, 77, "/")) == ([], [])
