@@ -6,6 +6,7 @@ says; it reads as any program in a container does.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -19,14 +20,18 @@ from pathlib import Path
 from lxcfs_py.cgroup import parse
 from lxcfs_py.cgroup.parse import MountInfo
 from lxcfs_py.fuse import mountpoint
+from lxcfs_py.fuse.mountpoint import Health
 from lxcfs_py.host import Host
 from tests import cgroups
 from tests.cgroups import Limits
+from tests.system.serving import REAL, Served, serving, started
 
 CLI = (sys.executable, "-m", "lxcfs_py.cli")
 GROUP = "/lxt-repair"
 LIMITED = "MemTotal:          65536 kB"
 SECONDS = 60
+BROKEN = "Transport endpoint is not connected"
+FILES = ("proc/meminfo", "proc/stat", "sys/devices/system/cpu")
 
 
 def until(true: Callable[[], bool]) -> None:
@@ -134,3 +139,40 @@ def repair(run_dir: Path, *words: str, before: Sequence[str] = ()) -> subprocess
     """`lxcfs-py repair`, started by a command that goes `before` it."""
     command = [*before, *CLI, "repair", "--run-dir", str(run_dir), *words]
     return subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
+
+
+@contextmanager
+def dead(folder: Path) -> Iterator[Path]:
+    """The mount of an lxcfs-py, and then that of one of which no process is left: send it anything to kill it."""
+    folder.mkdir(exist_ok=True)
+    with started(folder, "--no-repair", command=REAL) as process:
+        os.kill(process.pid, 0)
+        yield folder / "mount"
+
+
+def killed(folder: Path) -> None:
+    """Kill all processes of the daemon that serves at a folder."""
+    known = json.loads((folder / "run/state.json").read_text())
+    os.killpg(known["supervisor"]["pid"], signal.SIGKILL)
+    until(lambda: mountpoint.health(str(folder / "mount")) is Health.DEAD)
+
+
+@contextmanager
+def served(folder: Path, *words: str) -> Iterator[Served]:
+    folder.mkdir(exist_ok=True)
+    with serving(folder, *words, command=REAL) as daemon:
+        daemon.announced += ["event=taking-over"]
+        yield daemon
+
+
+def repaired(daemon: Served) -> str:
+    """The log line of the container that it repaired."""
+    until(lambda: "event=repaired-all" in daemon.log.read_text())
+    return next(line for line in daemon.log.read_text().splitlines() if "event=repaired " in line)
+
+
+def states(run_dir: Path, *words: str, before: Sequence[str] = ()) -> dict[str, tuple[str, str]]:
+    """By path, what `lxcfs-py repair --json` says became of it."""
+    done = repair(run_dir, "--json", *words, before=before)
+    told = json.loads(done.stdout)
+    return {each["path"]: (each["state"], each["why"]) for found in told["containers"] for each in found["mounts"]}

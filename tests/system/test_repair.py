@@ -5,65 +5,38 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from lxcfs_py.fuse import mountpoint
-from lxcfs_py.fuse.mountpoint import Health
-from tests.system.dying import GROUP, LIMITED, Box, box, kill_all, lxcfs, nested, repair, until
+from tests.system.dying import (
+    BROKEN,
+    FILES,
+    GROUP,
+    LIMITED,
+    Box,
+    box,
+    dead,
+    kill_all,
+    killed,
+    lxcfs,
+    nested,
+    repair,
+    repaired,
+    served,
+    states,
+    until,
+)
 from tests.system.launched import Launcher
-from tests.system.serving import REAL, Served, serving, started
+from tests.system.serving import REAL, started
 
 pytestmark = pytest.mark.system
 
 OLD_KERNEL = (sys.executable, "-m", "tests.system.refusing")
-BROKEN = "Transport endpoint is not connected"
-FILES = ("proc/meminfo", "proc/stat", "sys/devices/system/cpu")
 NEEDS_LXCFS = pytest.mark.skipif(shutil.which("lxcfs") is None, reason="no lxcfs")
-
-
-@contextmanager
-def dead(folder: Path) -> Iterator[Path]:
-    """The mount of an lxcfs-py, and then that of one of which no process is left: send it anything to kill it."""
-    folder.mkdir(exist_ok=True)
-    with started(folder, "--no-repair", command=REAL) as process:
-        os.kill(process.pid, 0)
-        yield folder / "mount"
-
-
-def killed(folder: Path) -> None:
-    """Kill all processes of the daemon that serves at a folder."""
-    known = json.loads((folder / "run/state.json").read_text())
-    os.killpg(known["supervisor"]["pid"], signal.SIGKILL)
-    until(lambda: mountpoint.health(str(folder / "mount")) is Health.DEAD)
-
-
-@contextmanager
-def served(folder: Path, *words: str) -> Iterator[Served]:
-    folder.mkdir(exist_ok=True)
-    with serving(folder, *words, command=REAL) as daemon:
-        daemon.announced += ["event=taking-over"]
-        yield daemon
-
-
-def repaired(daemon: Served) -> str:
-    """The log line of the container that it repaired."""
-    until(lambda: "event=repaired-all" in daemon.log.read_text())
-    return next(line for line in daemon.log.read_text().splitlines() if "event=repaired " in line)
-
-
-def states(run_dir: Path, *words: str, before: Sequence[str] = ()) -> dict[str, tuple[str, str]]:
-    """By path, what `lxcfs-py repair --json` says became of it."""
-    done = repair(run_dir, "--json", *words, before=before)
-    told = json.loads(done.stdout)
-    return {each["path"]: (each["state"], each["why"]) for found in told["containers"] for each in found["mounts"]}
 
 
 def test_serve_repairs_a_container_of_pyrun_and_nothing_but_numbers_is_another(tmp_path: Path) -> None:
