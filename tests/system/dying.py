@@ -42,10 +42,10 @@ def until(true: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def kill_all(process: subprocess.Popen[bytes]) -> None:
+def kill_all(process: int, mount: Path) -> None:
     """Every process of a daemon's session at once, and wait until its mounts are dead."""
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    os.killpg(process, signal.SIGKILL)
+    until(lambda: mountpoint.health(str(mount)) is Health.DEAD)
 
 
 @contextmanager
@@ -143,18 +143,16 @@ def repair(run_dir: Path, *words: str, before: Sequence[str] = ()) -> subprocess
 
 @contextmanager
 def dead(folder: Path) -> Iterator[Path]:
-    """The mount of an lxcfs-py, and then that of one of which no process is left: send it anything to kill it."""
+    """The mount of an lxcfs-py that repairs nothing, to be `killed`."""
     folder.mkdir(exist_ok=True)
-    with started(folder, "--no-repair", command=REAL) as process:
-        os.kill(process.pid, 0)
+    with started(folder, "--no-repair", command=REAL):
         yield folder / "mount"
 
 
 def killed(folder: Path) -> None:
     """Kill all processes of the daemon that serves at a folder."""
     known = json.loads((folder / "run/state.json").read_text())
-    os.killpg(known["supervisor"]["pid"], signal.SIGKILL)
-    until(lambda: mountpoint.health(str(folder / "mount")) is Health.DEAD)
+    kill_all(known["supervisor"]["pid"], folder / "mount")
 
 
 @contextmanager
