@@ -20,12 +20,13 @@ from typing import NoReturn
 from lxcfs_py import orders
 from lxcfs_py.connections import Connection
 from lxcfs_py.rundir.slot import Slot
+from lxcfs_py.rundir.stalls import CALL
 
 _log = logging.getLogger(__name__)
 
 END = (signal.SIGTERM, signal.SIGINT)
-SIGNALS = (*END, *orders.ORDERS, signal.SIGCHLD)
-"""What a supervisor waits for, blocked; its children ignore all but the last."""
+SIGNALS = (*END, *orders.ORDERS, signal.SIGCHLD, CALL)
+"""What a supervisor waits for, blocked; its children ignore all but the last two."""
 _QUICK = 1.0
 """Seconds: a process that lived for less died quickly, and after three of those in a row its successor waits."""
 _SHORTEST_DELAY = 0.01
@@ -44,6 +45,8 @@ class Child:
     connection: Connection | None = None
     """What it serves."""
     slot: Slot | None = None
+    spare: bool = False
+    """It ends when there is nothing to do for it, and its place with it."""
     pid: int = 0
     started: float = 0.0
     """Monotonic seconds; of the last start, or of the next while there is no process."""
@@ -55,6 +58,8 @@ class Children:
     """The places, in the order that state.json has them."""
 
     places: list[Child] = field(default_factory=list)
+    lost: set[int] = field(default_factory=set)
+    """Processes that were killed and hang in the kernel; others have their places."""
 
     def __iter__(self) -> Iterator[Child]:
         return iter(tuple(self.places))
@@ -68,6 +73,15 @@ class Children:
         """No more processes for a connection."""
         self.places = [child for child in self.places if child.connection is not connection]
 
+    def drop(self, name: str) -> None:
+        """No more process of a name, if there is such a place."""
+        self.places = [child for child in self.places if child.name != name]
+
+    def lose(self, child: Child) -> None:
+        """Do not wait for a process that was killed: its place is to be filled now."""
+        self.lost.add(child.pid)
+        child.pid, child.started = 0, 0.0
+
     def pids(self) -> list[int]:
         """Of those that run."""
         return [child.pid for child in self.places if child.pid]
@@ -76,6 +90,7 @@ class Children:
         """Who has died, its pid, and its exit code or minus the signal's number; its place is empty now."""
         with suppress(ChildProcessError):
             while (found := os.waitpid(-1, os.WNOHANG)) != (0, 0):
+                self.lost.discard(found[0])
                 for child in self:
                     if child.pid == found[0]:
                         child.pid = 0

@@ -61,35 +61,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"lxcfs-py {__version__}")
     parsers = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    serve = parsers.add_parser("serve", help="mount the tree and serve it, in the foreground")
-    serve.add_argument("mount", nargs="?", default=MOUNT, metavar="MOUNT", help=f"where to mount (default: {MOUNT})")
-    serve.add_argument("--workers", type=_workers, default=2, metavar="N", help="processes that serve (default: 2)")
-    serve.add_argument(
-        "--transport", choices=("device", "fusepy"), default="device", help="how to speak FUSE (default: device)"
-    )
-    serve.add_argument(
-        "--max-age",
-        type=_seconds,
-        default=0.1,
-        metavar="SECONDS",
-        help="how old a text of RUN_DIR/containers may be, which the kernel keeps; 0: no such tree (default: 0.1)",
-    )
-    serve.add_argument(
-        "--no-io-accounting",
-        dest="io_accounting",
-        action="store_false",
-        help="do not have cgroup v1 count block I/O on every disk",
-    )
-    serve.add_argument(
-        "--no-repair",
-        dest="repair",
-        action="store_false",
-        help="leave alone what a killed lxcfs-py or LXCFS left broken in running containers; see lxcfs-py repair",
-    )
-    _add_policy(serve)
-    _add_lxcfs(serve)
-    serve.set_defaults(run=commands.serve)
-
+    serve = _add_serve(parsers)
     check = parsers.add_parser(
         "check-config",
         help="see whether a configuration would be accepted",
@@ -125,6 +97,45 @@ def make_parser() -> argparse.ArgumentParser:
     for command in (serve, check, hook, status, repair, *looking, completion):
         command.add_argument("-d", "--debug", action="store_true", help="log more, and print the traceback of an error")
     return parser
+
+
+def _add_serve(parsers: argparse._SubParsersAction[_Parser]) -> _Parser:
+    serve = parsers.add_parser("serve", help="mount the tree and serve it, in the foreground")
+    serve.add_argument("mount", nargs="?", default=MOUNT, metavar="MOUNT", help=f"where to mount (default: {MOUNT})")
+    serve.add_argument("--workers", type=_workers, default=2, metavar="N", help="processes that serve (default: 2)")
+    serve.add_argument(
+        "--transport", choices=("device", "fusepy"), default="device", help="how to speak FUSE (default: device)"
+    )
+    serve.add_argument(
+        "--max-age",
+        type=_seconds,
+        default=0.1,
+        metavar="SECONDS",
+        help="how old a text of RUN_DIR/containers may be, which the kernel keeps; 0: no such tree (default: 0.1)",
+    )
+    serve.add_argument(
+        "--no-io-accounting",
+        dest="io_accounting",
+        action="store_false",
+        help="do not have cgroup v1 count block I/O on every disk",
+    )
+    serve.add_argument(
+        "--no-repair",
+        dest="repair",
+        action="store_false",
+        help="leave alone what a killed lxcfs-py or LXCFS left broken in running containers; see lxcfs-py repair",
+    )
+    serve.add_argument(
+        "--request-timeout",
+        type=_timeout,
+        default=5.0,
+        metavar="SECONDS",
+        help="after which a read that hangs is answered with the host's text (default: 5)",
+    )
+    _add_policy(serve)
+    _add_lxcfs(serve)
+    serve.set_defaults(run=commands.serve)
+    return serve
 
 
 def _add_policy(serve: argparse.ArgumentParser) -> None:
@@ -233,6 +244,16 @@ def _seconds(text: str) -> float:
         seconds = -1.0
     if not 0 <= seconds <= _LONGEST_AGE:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from 0 to {_LONGEST_AGE}")
+    return seconds
+
+
+def _timeout(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0.1 <= seconds <= 3600:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from 0.1 to 3600")
     return seconds
 
 

@@ -70,6 +70,7 @@ def serve(options: argparse.Namespace) -> None:
         options.io_accounting,
         options.max_age,
         options.repair,
+        options.request_timeout,
     )
     host = Host()
     if options.transport == "fusepy":

@@ -40,6 +40,8 @@ class Service:
     name: str
     path: str
     processes: tuple[Serving, ...]
+    spares: tuple[Serving, ...] = ()
+    """More of them, which are started while those hang."""
     options: MountOptions = USUAL
     init: Callable[[int, Init], bytes] = protocol.init
     """How INIT is answered. A constant of the release: who serves a mount later has to live with it."""
@@ -112,11 +114,13 @@ class Connections:
         connection.close()
         self.rows.remove(connection)
 
-    def end(self) -> None:
+    def end(self, *, abort: bool = False) -> None:
         """Unmount all of them. Those who still use them from elsewhere are told that they are gone when the last
-        process that holds them ends."""
+        process that holds them ends, or with `abort` at once."""
         while self.rows:
             connection = self.rows.pop()
+            if abort:
+                mountpoint.abort(connection.path)
             self._unmount(connection.path)
             connection.close()
 

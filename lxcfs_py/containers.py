@@ -44,6 +44,7 @@ from lxcfs_py.rundir.announced import Announced, Announcements
 from lxcfs_py.rundir.counters import Counters
 from lxcfs_py.rundir.numbers import Numbered, Numbers
 from lxcfs_py.rundir.slot import Slot
+from lxcfs_py.rundir.stalls import Stalls
 from lxcfs_py.views.kept import KEPT
 
 _DIRECTORIES = ("", "proc", "sys", "sys/devices", "sys/devices/system", "sys/devices/system/cpu")
@@ -63,6 +64,8 @@ _MOST = 1024
 """Cgroups that are remembered."""
 _MOST_RENDERED = 8192
 """Files of which it is remembered when they were rendered."""
+_HELD = 1_000_000_000
+"""Nanoseconds beyond its time for which a text is shown whose container blocks."""
 _LOOKED_AT = 4
 """Containers that are looked at whenever there is a new one: whether they are gone."""
 
@@ -198,6 +201,13 @@ class Shown:
             self._rendered.popitem(last=False)
         return known, self._most
 
+    def hold(self, node: int) -> None:
+        """Have a file's container not asked now: what was announced last is as good as new, or else the host's text."""
+        if self._announcements.get(node) is None:
+            kept = _LAYS[node & _PLACE]
+            self._announcements.put(node, Announced(time.time_ns(), kept.lay(self._files.text(kept.path, 0))))
+        self._rendered[node] = time.monotonic_ns() + _HELD
+
     def text(self, node: int) -> bytes:
         """What was announced last."""
         announced = self._announcements.get(node) or self.announce(node, by_read=True)[0]
@@ -225,6 +235,7 @@ class Serving(worker.Loop):
         shown: Shown,
         counters: Counters,
         mounted: int,
+        stalls: Stalls | None = None,
     ) -> None:
         answers = {
             Opcode.LOOKUP: self._lookup,
@@ -233,11 +244,24 @@ class Serving(worker.Loop):
             Opcode.READ: self._read,
             Opcode.READDIR: self._readdir,
         }
-        super().__init__(channel, slot, (), counters, answers)
+        super().__init__(channel, slot, (), counters, answers, stalls)
         self._containers = containers
         self._shown = shown
         self._mounted = mounted
         self._places = {path: place for place, path in _PATHS.items() if place not in _LAYS or host.exists(path)}
+
+    def _container(self, node: int, pid: int) -> int:
+        return node >> _BITS or super()._container(node, pid)
+
+    def _without_container(self, request: Request) -> Request:
+        node = request.node
+        if request.opcode == Opcode.LOOKUP and node > _PLACE:
+            path = tree.join(_path(node), str(request.argument))
+            node = node & ~_PLACE | self._places.get(path, 0)
+        if _is_file(node):
+            self._counters.add(f"fallback {_PATHS[node & _PLACE]} timed out")
+            self._shown.hold(node)
+        return request
 
     def _lookup(self, request: Request) -> bytes:
         name = str(request.argument)
@@ -318,7 +342,7 @@ def _failure(number: int, path: str) -> OSError:
     return OSError(number, os.strerror(number), path)
 
 
-def serve(connection: int, host: Host, run_dir: RunDir, max_age: float, mounted: int) -> None:
+def serve(connection: int, host: Host, run_dir: RunDir, max_age: float, mounted: int, stalls: Stalls) -> None:
     """Serve until the mount is no more. `max_age` in seconds; `mounted` is the mount's time, nanoseconds since the
     epoch."""
     directory = folder(run_dir.path)
@@ -329,7 +353,7 @@ def serve(connection: int, host: Host, run_dir: RunDir, max_age: float, mounted:
     files = Filesystem(host, containers, run_dir)
     shown = Shown(files, containers.announcements, round(max_age * 1e9))
     channel = Channel(connection, slot.buffer)
-    serving = Serving(channel, slot, host, containers, shown, run_dir.counters, mounted)
+    serving = Serving(channel, slot, host, containers, shown, run_dir.counters, mounted, stalls)
 
     def let_go() -> bool:
         left = files.let_go() | run_dir.let_go()

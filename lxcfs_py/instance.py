@@ -54,6 +54,8 @@ class Config:
     """Seconds for which the kernel may show a text of the by-container tree; 0 for no such tree."""
     repair: bool = True
     """Whether dead mounts of running containers are re-attached (`repair`)."""
+    request_timeout: float = 5.0
+    """Seconds after which a request that hangs is answered in its worker's stead (`stuck`)."""
 
 
 @contextmanager

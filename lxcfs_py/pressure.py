@@ -29,6 +29,7 @@ from lxcfs_py.rundir import RunDir
 from lxcfs_py.rundir.counters import Counters
 from lxcfs_py.rundir.nodes import Nodes
 from lxcfs_py.rundir.slot import Slot
+from lxcfs_py.rundir.stalls import Stalls
 from lxcfs_py.rundir.texts import Texts
 from lxcfs_py.rundir.triggers import Trigger, Triggers
 
@@ -93,8 +94,9 @@ class Waiting(worker.Worker):
         triggers: Triggers,
         counters: Counters,
         mounted: int,
+        stalls: Stalls | None = None,
     ) -> None:
-        super().__init__(channel, slot, (), Files(pressures, host), nodes, texts, counters, mounted)
+        super().__init__(channel, slot, (), Files(pressures, host), nodes, texts, counters, mounted, stalls)
         self._watching = channel
         self._host = host
         self._pressures = pressures
@@ -213,14 +215,15 @@ class Waiting(worker.Worker):
         return self._getattr(request)
 
 
-def serve(connection: int, pressures: Pressures, host: Host, run_dir: RunDir, mounted: int) -> None:
+def serve(connection: int, pressures: Pressures, host: Host, run_dir: RunDir, mounted: int, stalls: Stalls) -> None:
     """Serve until the mount is no more. `mounted` is the mount's time, nanoseconds since the epoch."""
     directory = folder(run_dir.path)
     slot = Slot(f"{directory}/slot", protocol.REQUEST_SIZE)
     channel = WatchingChannel(connection, slot.buffer)
     nodes = Nodes(directory, {"": tree.ROOT}, tree.FIRST_FREE)
     triggers = Triggers(directory, most=_room())
-    waiting = Waiting(channel, slot, host, pressures, nodes, Texts(directory), triggers, run_dir.counters, mounted)
+    counters = run_dir.counters
+    waiting = Waiting(channel, slot, host, pressures, nodes, Texts(directory), triggers, counters, mounted, stalls)
     waiting.recover()
     waiting.run(Rest(slot, lambda: pressures.let_go() | host.let_go() | run_dir.let_go()))
 

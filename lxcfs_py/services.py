@@ -18,6 +18,7 @@ from lxcfs_py.rest import Rest
 from lxcfs_py.rundir import RunDir
 from lxcfs_py.rundir.nodes import Nodes
 from lxcfs_py.rundir.slot import Slot
+from lxcfs_py.rundir.stalls import Stalls
 from lxcfs_py.rundir.texts import Texts
 from lxcfs_py.worker import Worker
 
@@ -25,6 +26,8 @@ CALLERS = "callers"
 CONTAINERS = "containers"
 PRESSURE = "pressure"
 SAMPLER = "sampler"
+SPARES = 8
+"""Workers that may be started beside the usual ones while those hang."""
 
 MakeTree = Callable[[RunDir], tree.Tree]
 """Called in each process that serves."""
@@ -33,7 +36,7 @@ MakePressures = Callable[[RunDir], pressure.Pressures]
 
 def callers(config: Config, make_tree: MakeTree) -> Service:
     """The by-caller tree, served by workers."""
-    slots = tuple(f"{config.run_dir}/slots/{number}" for number in range(config.workers))
+    slots = tuple(f"{config.run_dir}/slots/{number}" for number in range(config.workers + SPARES))
 
     def work(number: int, connection: Connection, waker: int) -> None:
         run_dir = RunDir(config.run_dir, f"worker-{number}", waker)
@@ -49,10 +52,12 @@ def callers(config: Config, make_tree: MakeTree) -> Service:
             Texts(config.run_dir, number),
             run_dir.counters,
             connection.mounted,
-        ).run(Rest(slot, lambda: served.let_go() | run_dir.let_go()))
+            Stalls(config.run_dir, config.request_timeout),
+        ).run(Rest(slot, lambda: served.let_go() | run_dir.let_go()), spare=number >= config.workers)
 
-    processes = tuple(Serving(f"worker-{number}", partial(work, number), slot) for number, slot in enumerate(slots))
-    return Service(CALLERS, config.mount, processes, config.options, essential=True)
+    processes = [Serving(f"worker-{number}", partial(work, number), slot) for number, slot in enumerate(slots)]
+    usual, spares = tuple(processes[: config.workers]), tuple(processes[config.workers :])
+    return Service(CALLERS, config.mount, usual, spares, config.options, essential=True)
 
 
 def by_container(config: Config, host: Host) -> Service:
@@ -61,12 +66,13 @@ def by_container(config: Config, host: Host) -> Service:
 
     def serve(connection: Connection, waker: int) -> None:
         run_dir = RunDir(config.run_dir, CONTAINERS, waker)
-        containers.serve(connection.descriptors[0], host, run_dir, config.max_age, connection.mounted)
+        stalls = Stalls(config.run_dir, config.request_timeout)
+        containers.serve(connection.descriptors[0], host, run_dir, config.max_age, connection.mounted, stalls)
 
     process = Serving(CONTAINERS, serve, f"{containers.folder(config.run_dir)}/slot")
     path = f"{config.run_dir}/{rundir.CONTAINERS}"
     options = MountOptions(read_only=True, source=config.options.source)
-    return Service(CONTAINERS, path, (process,), options, partial(protocol.init, wanted=protocol.CACHED))
+    return Service(CONTAINERS, path, (process,), (), options, partial(protocol.init, wanted=protocol.CACHED))
 
 
 def pressures(config: Config, make: MakePressures, host: Host) -> Service:
@@ -74,10 +80,11 @@ def pressures(config: Config, make: MakePressures, host: Host) -> Service:
 
     def serve(connection: Connection, waker: int) -> None:
         run_dir = RunDir(config.run_dir, PRESSURE, waker)
-        pressure.serve(connection.descriptors[0], make(run_dir), host, run_dir, connection.mounted)
+        stalls = Stalls(config.run_dir, config.request_timeout)
+        pressure.serve(connection.descriptors[0], make(run_dir), host, run_dir, connection.mounted, stalls)
 
     process = Serving(PRESSURE, serve, f"{pressure.folder(config.run_dir)}/slot")
-    return Service(PRESSURE, f"{config.mount}/{psi.FOLDER}", (process,), config.options)
+    return Service(PRESSURE, f"{config.mount}/{psi.FOLDER}", (process,), options=config.options)
 
 
 def sample(config: Config, host: Host, wake: int) -> None:

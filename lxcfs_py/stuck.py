@@ -1,5 +1,17 @@
-"""Which worker is at one request for too long: it is killed, and its successors try that request again a few times
-before it is given up with EIO (`worker`).
+"""Which worker is at one request for too long, and what becomes of it.
+
+While requests come the supervisor looks at the slots every _TICK, and not at all when nobody reads: a worker calls it
+(`rundir.stalls`). What it does when requests hang:
+
+1. When all workers of a connection are at one request each for longer than a moment, a spare one is started, if there
+   are any; it is ended when that has not been so for a while.
+2. Who is at a request for the time-out is killed, and its successor answers in its stead (`worker`). Where no spare is
+   left and others have to wait, that is as soon as it is plain that all of them sleep.
+3. Who does not die, since it hangs in the kernel, is left alone; its successor takes over the request in a new slot.
+   When there are many of those, nobody is asked any more who might make one more.
+
+Time counts only as far as we have looked, so a machine that stands still, or a daemon that gets no CPU, times out
+nobody.
 """
 
 from __future__ import annotations
@@ -8,34 +20,138 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from lxcfs_py.children import Child
+from lxcfs_py.children import Child, Children
+from lxcfs_py.connections import Connection
+from lxcfs_py.fuse import protocol
+from lxcfs_py.rundir.stalls import CALL, Stalls
 
 _log = logging.getLogger(__name__)
+
+_TICK = 0.05
+"""Seconds from one look to the next."""
+_QUIET = 20
+"""Looks in a row at which nobody is at a request: then we sleep."""
+_SLOW = 0.05
+"""Seconds at one request after which a worker does not count as free."""
+_CALM = 40
+"""Looks in a row at which some worker was free: then spare ones end."""
+_PRESSED = 0.5
+"""Seconds at one request that others who wait allow a worker that sleeps."""
+_DYING = 6
+"""Looks that a killed process gets to be gone."""
+_NEVER = 1e6
+
+
+@dataclass(slots=True)
+class _Seen:
+    """A process and its request when we last looked."""
+
+    unique: int = 0
+    seconds: float = 0.0
+    killed: int = 0
+    """Looks since it was killed for it; 0 if it was not."""
 
 
 @dataclass(slots=True)
 class Watch:
-    """What was seen when we last looked; `patience` is in seconds, and also how often to look."""
+    """Over all children; `start_spare` starts one more worker of a connection, or tells that there is none left."""
 
-    patience: float
-    _seen: dict[int, tuple[int, float]] = field(default_factory=dict)
-    """By pid: the request that its slot held, and since when (monotonic)."""
+    children: Children
+    stalls: Stalls
+    timeout: float
+    start_spare: Callable[[Connection], bool]
+    _seen: dict[int, _Seen] = field(default_factory=dict)
+    """By pid."""
+    _calm: Counter[str] = field(default_factory=Counter)
+    """By connection: looks since all its workers were busy."""
+    _looked: float = 0.0
+    _quiet: int = _QUIET + 1
 
-    def kill_stuck(self, children: Iterable[Child]) -> None:
-        """Look at every slot, and kill who has been at the same request all the while."""
-        now, before, self._seen = time.monotonic(), self._seen, {}
-        for child in children:
-            unique = child.slot.unique() if child.slot is not None and child.pid else 0
-            if not unique:
-                continue
-            known, since = before.get(child.pid, (0, now))
-            if known != unique:
-                since = now
-            elif now - since >= self.patience:
-                _log.error("event=stuck process=%s pid=%d seconds=%.0f", child.name, child.pid, now - since)
-                os.kill(child.pid, signal.SIGKILL)
-                since = now
-            self._seen[child.pid] = unique, since
+    def begin(self) -> None:
+        """Somebody reads: look from now on."""
+        self.stalls.watch(True)
+        self._looked, self._quiet = time.monotonic(), 0
+
+    def until_look(self) -> float:
+        """Seconds until the next look."""
+        return _NEVER if self._quiet > _QUIET else max(0.0, self._looked + _TICK - time.monotonic())
+
+    def look(self) -> None:
+        """Look at every slot, if it is time."""
+        if self.until_look() > 0:
+            return
+        now = time.monotonic()
+        passed, self._looked = min(now - self._looked, 2 * _TICK), now
+        before, self._seen = self._seen, {}
+        for child in self.children:
+            if child.slot is not None and child.pid and (unique := child.slot.unique()):
+                seen = before.get(child.pid)
+                if seen is None or seen.unique != unique:
+                    seen = _Seen(unique, -passed)
+                seen.seconds += passed
+                self._seen[child.pid] = seen
+        for connection in {id(each): each for child in self.children if (each := child.connection)}.values():
+            self._see_to(connection, [child for child in self.children if child.connection is connection])
+        self._rest()
+
+    def _see_to(self, connection: Connection, group: list[Child]) -> None:
+        """Those who serve one connection."""
+        seen = [self._seen.get(child.pid, _Seen()) if child.pid else _Seen() for child in group]
+        busy = all(each.seconds >= _SLOW for each in seen)
+        pressed = busy and not self.start_spare(connection)
+        self._calm[connection.name] = 0 if busy else self._calm[connection.name] + 1
+        for child, each in zip(group, seen, strict=True):
+            if each.killed:
+                self._await_death(child, each)
+            elif each.seconds >= self.timeout or (pressed and each.seconds >= _PRESSED and _sleeps(child.pid)):
+                self._give_up(child, each)
+            elif child.spare and child.pid and self._calm[connection.name] >= _CALM:
+                os.kill(child.pid, CALL)
+
+    def _give_up(self, child: Child, seen: _Seen) -> None:
+        assert child.slot is not None
+        opcode, node, pid = protocol.about(child.slot.buffer)
+        _log.error(
+            "event=timed-out process=%s pid=%d seconds=%.1f opcode=%d node=%d caller=%d",
+            *(child.name, child.pid, seen.seconds, opcode, node, pid),
+        )
+        child.slot.give_up()
+        seen.killed = 1
+        os.kill(child.pid, signal.SIGKILL)
+
+    def _await_death(self, child: Child, seen: _Seen) -> None:
+        """Fill the place of a process that does not die."""
+        seen.killed += 1
+        if seen.killed <= _DYING or child.slot is None:
+            return
+        try:
+            child.slot = child.slot.renew()
+        except OSError as error:  # the tmpfs is full
+            _log.error("event=slot-kept process=%s cause=%r", child.name, str(error))
+            return
+        _log.error("event=not-dying process=%s pid=%d cause='it hangs in the kernel'", child.name, child.pid)
+        self.children.lose(child)
+        self.stalls.count_lost(len(self.children.lost))
+
+    def _rest(self) -> None:
+        """Sleep when all has been quiet for a while; but look once more after saying so."""
+        if self._seen:
+            if self._quiet >= _QUIET:
+                self.stalls.watch(True)
+            self._quiet = 0
+            return
+        self._quiet += not any(child.spare for child in self.children)
+        if self._quiet == _QUIET:
+            self.stalls.count_lost(len(self.children.lost))
+            self.stalls.watch(False)
+
+
+def _sleeps(pid: int) -> bool:
+    """Whether a process waits for something, rather than for a CPU."""
+    with open(f"/proc/{pid}/stat", "rb") as file:
+        text = file.read()
+    return text[text.rindex(b")") + 2 : text.rindex(b")") + 3] != b"R"

@@ -30,6 +30,7 @@ from lxcfs_py.repair import background
 from lxcfs_py.repair.background import Repair
 from lxcfs_py.rundir import state
 from lxcfs_py.rundir.slot import Slot
+from lxcfs_py.rundir.stalls import CALL, Stalls
 from lxcfs_py.rundir.state import State
 from lxcfs_py.stuck import Watch
 
@@ -46,8 +47,6 @@ class Supervisor:
     config: Config
     services: Sequence[Service]
     host: Host
-    patience: float = 10.0
-    """Seconds that a worker may be at one request."""
     _children: Children = field(default_factory=Children)
     _connections: Connections = field(init=False)
     _sampler: Child = field(init=False)
@@ -96,7 +95,24 @@ class Supervisor:
         """The sampler stays the last child."""
         slot = Slot(serving.slot, protocol.REQUEST_SIZE, lock=False)
         run = partial(self._serve, connection, serving)
-        self._children.start(Child(serving.name, run, connection, slot), before=self._sampler)
+        spare = serving in connection.service.spares
+        self._children.start(Child(serving.name, run, connection, slot, spare), before=self._sampler)
+
+    def _start_spare(self, connection: Connection) -> bool:
+        """One more process of a connection; False where it has all that it may have."""
+        running = {child.name for child in self._children}
+        for serving in connection.service.spares:
+            if serving.name not in running:
+                _log.info("event=all-busy path=%s started=%s", connection.path, serving.name)
+                try:
+                    self._start_serving(connection, serving)
+                except OSError as error:
+                    _log.error("event=fork-failed process=%s cause=%r", serving.name, str(error))
+                    self._children.drop(serving.name)
+                    return False
+                self._say_who()
+                return True
+        return False
 
     def _serve(self, connection: Connection, serving: Serving) -> None:
         self._connections.keep_only(connection)
@@ -108,25 +124,33 @@ class Supervisor:
         services.sample(self.config, self.host, self._wake[0])
 
     def _watch(self) -> None:
-        """Until told to end: restart who died, kill who is stuck."""
-        watch = Watch(self.patience)
+        """Until told to end: restart who died, see to who hangs."""
+        timeout = self.config.request_timeout
+        watch = Watch(self._children, Stalls(self.config.run_dir, timeout), timeout, self._start_spare)
+        watch.begin()
         while True:
-            got = signal.sigtimedwait(SIGNALS, self._children.until_restart(self.patience))
+            got = signal.sigtimedwait(SIGNALS, self._children.until_restart(watch.until_look()))
             if got is not None and got.si_signo in END:
                 _log.info("event=ending signal=%s", signal.Signals(got.si_signo).name)
                 service.notify("STOPPING=1")
                 return
             if got is not None and got.si_signo in orders.ORDERS:
                 orders.obey(got.si_signo, self.config.run_dir)
+            if got is not None and got.si_signo == CALL:
+                watch.begin()
             for child, pid, status in self._children.reap():
                 self._died(child, pid, status)
             if self._children.restart():
                 self._say_who()
-            watch.kill_stuck(self._children)
+            watch.look()
 
     def _died(self, child: Child, pid: int, status: int) -> None:
         if status:
             self._children.await_restart(child, pid, status)
+            return
+        if child.spare:
+            self._children.drop(child.name)
+            self._say_who()
             return
         connection = child.connection
         if connection is None or connection.service.essential:
@@ -153,11 +177,12 @@ class Supervisor:
         """Unmount, end every child. Those who still use the mount from elsewhere are told that it is gone."""
         if self._repair is not None:
             self._repair.end()
-        self._connections.end()
+        self._connections.end(abort=bool(self._children.lost))
         for descriptor in self._wake:
             if descriptor >= 0:
                 os.close(descriptor)
         instance.end_all(self.host, [state.process(self.host, pid) for pid in self._children.pids()], _GRACE)
-        with suppress(ChildProcessError):
-            while True:
-                os.waitpid(-1, 0)
+        for _ in self._children.reap():
+            pass
+        if self._children.lost:
+            _log.error("event=not-gone processes=%d cause='they hang in the kernel'", len(self._children.lost))

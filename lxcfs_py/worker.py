@@ -2,7 +2,8 @@
 
 A worker keeps nothing that matters. What it was killed at lies in its slot, and the next worker of that slot answers it
 first; the texts of open files and the inode numbers are in the run directory. A request whose replays kill workers too
-is answered EIO. No request ends a worker: whatever an answer raises becomes an errno, and what nobody expected is
+is answered EIO; one that hung, and what its container asks for a while from then on, as if nobody were known to ask:
+with the host's text. No request ends a worker: whatever an answer raises becomes an errno, and what nobody expected is
 logged once of each kind.
 
 The kernel wakes whichever worker has waited longest, so two idle workers would take turns, and every turn costs a
@@ -18,9 +19,12 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import signal
 import stat
 import time
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 
 from lxcfs_py.errors import Error, ParseError
 from lxcfs_py.fuse import protocol
@@ -31,6 +35,7 @@ from lxcfs_py.rest import Rest
 from lxcfs_py.rundir.counters import NUMBERED, Counters
 from lxcfs_py.rundir.nodes import Nodes
 from lxcfs_py.rundir.slot import Slot
+from lxcfs_py.rundir.stalls import CALL, QUIET, Stalls
 from lxcfs_py.rundir.texts import Texts
 
 _log = logging.getLogger(__name__)
@@ -61,6 +66,14 @@ _REFUSED: dict[int, int] = {
 """What a read-only tree does not do. Everything else without an answer is ENOSYS, after which the kernel does it by
 itself or never asks again: FLUSH, ACCESS, extended attributes, POLL, LSEEK, INTERRUPT."""
 
+_OF_CALLER = frozenset((Opcode.LOOKUP, Opcode.GETATTR, Opcode.READLINK, Opcode.READ, Opcode.READDIR))
+"""Ask the caller's container, and have an answer without it."""
+_HASH = (1 << 62) - 1
+
+
+class _End(BaseException):
+    """A spare worker is to end."""
+
 
 Answer = Callable[[Request], bytes | None]
 """The reply to a request; None where the kernel awaits none."""
@@ -68,7 +81,7 @@ Answer = Callable[[Request], bytes | None]
 
 class Loop:
     """Serves one connection out of one slot; `before` are the slots of the workers that come before it, `answers` what
-    there is an answer to beside what each read-only tree says."""
+    there is an answer to beside what each read-only tree says; `stalls` is None where nobody watches."""
 
     def __init__(
         self,
@@ -77,11 +90,13 @@ class Loop:
         before: Sequence[Slot],
         counters: Counters,
         answers: Mapping[Opcode, Answer],
+        stalls: Stalls | None = None,
     ) -> None:
         self._channel = channel
         self._slot = slot
         self._before = before
         self._counters = counters
+        self._stalls = stalls
         self._logged: set[str] = set()
         self._answers: list[Answer] = [_no_such_call] * NUMBERED
         for opcode in _REFUSED:
@@ -89,17 +104,32 @@ class Loop:
         for opcode, answer in (*_USUAL.items(), *answers.items()):
             self._answers[opcode] = answer
 
-    def run(self, rest: Rest | None = None) -> None:
+    def run(self, rest: Rest | None = None, *, spare: bool = False) -> None:
         """Finish what a forerunner died at, then serve until the mount is no more; without `rest` all that was ever
-        kept stays so."""
+        kept stays so. A `spare` one ends when it is called while it is at no request."""
+        if spare:
+            signal.signal(CALL, self._end)
+        with suppress(_End):
+            self._run(rest)
+
+    def _end(self, *_: object) -> None:
+        if not self._slot.unique():
+            raise _End
+
+    def _run(self, rest: Rest | None) -> None:
         slot, before, next_request, serve = self._slot, self._before, self._channel.next_request, self._serve
+        stalls = self._stalls
+        state = (QUIET,) if stalls is None else stalls.state
         if slot.length():
             self._finish()
         slot.take(True)
         while length := next_request():
             if rest is not None and not rest.over:
                 rest.end()
-            serve(length)
+            if state[0] == QUIET:
+                serve(length)
+            else:
+                self._serve_warily(length)
             slot.clear()
             if before and any(other.idle() for other in before):
                 time.sleep(_STEP_BACK)
@@ -109,16 +139,70 @@ class Loop:
         slot = self._slot
         unique = slot.unique()
         if self._channel.is_awaited(protocol.awaited(unique)):
-            if slot.begin_replay():
+            if slot.given_up():
+                self._serve_instead(slot.given_up())
+            elif slot.begin_replay():
                 self._counters.add("replayed")
                 self._serve(slot.length())
             else:
-                self._counters.add("given up")
-                _log.error("event=request-given-up cause='each worker dies of it'")
-                self._channel.answer(protocol.error(unique, errno.EIO))
+                self._give_up(unique, "each worker dies of it")
         slot.clear()
 
-    def _serve(self, length: int) -> None:
+    def _serve_instead(self, times: int) -> None:
+        """Answer what a forerunner hung at, without trying the same."""
+        if self._stalls is not None:
+            self._stalls.remember(self._asks())
+        if times > 1:
+            self._give_up(self._slot.unique(), "it hangs whoever asks")
+        else:
+            self._serve(self._slot.length(), self._without_container)
+
+    def _give_up(self, unique: int, why: str) -> None:
+        self._counters.add("given up")
+        _log.error("event=request-given-up cause=%r", why)
+        self._channel.answer(protocol.error(unique, errno.EIO))
+
+    def _serve_warily(self, length: int) -> None:
+        """Have it watched how long this takes, and do not ask a container that blocks."""
+        stalls = self._stalls
+        assert stalls is not None
+        stalls.call()
+        key = self._asks() if stalls.remembers() else 0
+        if stalls.blocks(key):
+            self._serve(length, self._without_container)
+        else:
+            self._serve(length)
+            if key and _begins(protocol.decode(self._slot.buffer, length)):
+                stalls.forget(key)
+
+    def _asks(self) -> int:
+        """A number for what the request in the slot asks of which container, found without asking that; 0 where it asks
+        none or none is known."""
+        opcode, node, pid = protocol.about(self._slot.buffer)
+        if opcode not in _OF_CALLER and opcode != Opcode.WRITE:
+            return 0
+        container = self._container(node, pid)
+        return hash((opcode, node, container)) & _HASH or 1 if container else 0
+
+    def _container(self, node: int, pid: int) -> int:  # noqa: ARG002  another tree knows it by the node
+        """A number for the container that a request is about, found without asking its cgroup; 0 where that is not
+        known. In our own pid namespace all in one cgroup have one, in another all that share it."""
+        try:
+            number = os.stat(f"/proc/{pid}/ns/pid").st_ino
+            if number != os.stat("/proc/self/ns/pid").st_ino:
+                return number
+            with open(f"/proc/{pid}/cgroup", "rb") as file:
+                return 1 << 32 | zlib.crc32(file.read())
+        except OSError:
+            return 0
+
+    def _without_container(self, request: Request) -> Request:
+        """The request as if nobody were known to ask, which no container can delay."""
+        if request.opcode == Opcode.WRITE:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return request._replace(pid=0) if request.opcode in _OF_CALLER else request
+
+    def _serve(self, length: int, alter: Callable[[Request], Request] | None = None) -> None:
         try:
             request = protocol.decode(self._slot.buffer, length)
         except ParseError as error:
@@ -127,6 +211,8 @@ class Loop:
             return
         opcode = request.opcode
         try:
+            if alter is not None:
+                request = alter(request)
             if opcode < NUMBERED:
                 self._counters.words[opcode] += 1
                 reply = self._answers[opcode](request)
@@ -168,6 +254,7 @@ class Worker(Loop):
         texts: Texts,
         counters: Counters,
         mounted: int,
+        stalls: Stalls | None = None,
     ) -> None:
         answers = {
             Opcode.LOOKUP: self._lookup,
@@ -178,11 +265,16 @@ class Worker(Loop):
             Opcode.RELEASE: self._release,
             Opcode.READDIR: self._readdir,
         }
-        super().__init__(channel, slot, before, counters, answers)
+        super().__init__(channel, slot, before, counters, answers, stalls)
         self._tree = tree
         self._nodes = nodes
         self._texts = texts
         self._mounted = mounted
+
+    def _without_container(self, request: Request) -> Request:
+        if request.opcode in _OF_CALLER and _begins(request):
+            self._counters.add(f"fallback {self._nodes.path(request.node)} timed out")
+        return super()._without_container(request)
 
     def _lookup(self, request: Request) -> bytes:
         name = request.argument
@@ -253,6 +345,11 @@ class Worker(Loop):
                 except OSError:
                     continue  # gone since
                 yield Dirent(number, number + _BEYOND_LISTING, name, mode)
+
+
+def _begins(request: Request) -> bool:
+    """Whether it certainly asks anew, and does not go on with a text that was kept."""
+    return request.opcode != Opcode.READ or (isinstance(request.argument, Read) and request.argument.offset == 0)
 
 
 def _forget(request: Request) -> None:

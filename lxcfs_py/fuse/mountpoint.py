@@ -104,6 +104,12 @@ def detach(path: str) -> None:
         linux.umount2(path, linux.UMOUNT_NOFOLLOW | linux.MNT_DETACH)
 
 
+def abort(path: str) -> None:
+    """Unmount, and tell all who use it from wherever that it is gone, though a process may still hold its connection
+    (fuse.rst, "Aborting a filesystem connection")."""
+    linux.umount2(path, linux.UMOUNT_NOFOLLOW | linux.MNT_FORCE | linux.MNT_DETACH)
+
+
 def refuse(path: str, fstype: str) -> Error:
     """What to say of a path where another file system is mounted."""
     if fstype == _LXCFS and health(path) is Health.DEAD:

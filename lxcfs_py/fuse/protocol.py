@@ -153,6 +153,7 @@ class Request(NamedTuple):
 _IN = Struct("=IIQQIIII")
 HEADER_SIZE = _IN.size
 _UNIQUE = Struct("=8xQ")
+_ABOUT = Struct("=4xI8xQ8xI")
 _INIT = Struct("=IIII")
 _GETATTR = Struct("=I")
 _OPEN = Struct("=II")
@@ -277,6 +278,11 @@ def asked_by_read(buffer: memoryview) -> bool:
     """Of a GETATTR: whether a read of an open file found that what the kernel knows is too old; else it is for
     open(2), stat(2) or their like."""
     return bool(_GETATTR.unpack_from(buffer, HEADER_SIZE)[0] & _FUSE_GETATTR_FH)
+
+
+def about(buffer: memoryview) -> tuple[int, int, int]:
+    """Opcode, node and caller of a request, as in `Request`."""
+    return _ABOUT.unpack_from(buffer)
 
 
 def error(unique: int, number: int) -> bytes:

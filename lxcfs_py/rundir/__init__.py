@@ -3,6 +3,7 @@
 
     lock state.json      who serves                               state
     slots/N              the request that worker N is at          slot
+    stalls               which requests hang                      stalls
     handles kept* texts/ texts of open files                      texts
     nodes                inode numbers of paths                   nodes
     counters/NAME        counts for `lxcfs-py status`             counters
@@ -39,7 +40,7 @@ _MODE = 0o711
 CONTAINERS = "containers"
 """Where the by-container tree is mounted."""
 _FOLDERS = ("slots", "texts", "counters", "pressure", "kept-files")
-_FILES = ("configuration.json", "control", "handles", "kept", "nodes", "state.json")
+_FILES = ("configuration.json", "control", "handles", "kept", "nodes", "stalls", "state.json")
 
 
 class RunDir(Records):

@@ -2,7 +2,8 @@
 
 The worker has the kernel read each request straight into `buffer`, so the request is its own journal: it outlives the
 worker from the moment the system call returns. `clear` after the reply. A worker that starts finds here what its
-forerunner died at; `begin_replay` says whether to try once more or to give up on it.
+forerunner died at; `begin_replay` says whether to try once more or to give up on it, and `given_up` whether the
+supervisor has found that it hung.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ import mmap
 import os
 import struct
 
-from lxcfs_py.rundir.mapped import map_file
+from lxcfs_py.rundir.mapped import map_file, replace
 
 _BUFFER = 64
-_REPLAYED, _TIMES, _TAKEN, _EXCUSED = range(4)
+_REPLAYED, _TIMES, _TAKEN, _EXCUSED, _GIVEN_UP, _HOW_OFTEN = range(6)
 _REPLAYS = 3
 _EXCUSES = 64
 """Deaths in a replay that may be somebody else's doing."""
@@ -25,6 +26,7 @@ class Slot:
     """`size` is that of the longest request. Without `lock` it only looks, for whoever watches the worker."""
 
     def __init__(self, path: str, size: int, *, lock: bool = True) -> None:
+        self._path = path
         self._descriptor, mapping = map_file(path, _BUFFER + size)
         if lock:
             # Held by this process alone and for its life: waits for a forerunner that is still dying.
@@ -72,6 +74,22 @@ class Slot:
         times = words[_TIMES]
         words[_TIMES] = min(times, _REPLAYS) + 1
         return times < _REPLAYS
+
+    def give_up(self) -> None:
+        """Whoever looks after this worker found that it hangs: nobody is to try the same again."""
+        words, unique = self._words, self._head[1]
+        words[_HOW_OFTEN] = words[_HOW_OFTEN] + 1 if words[_GIVEN_UP] == unique and words[_HOW_OFTEN] < _REPLAYS else 1
+        words[_GIVEN_UP] = unique
+
+    def given_up(self) -> int:
+        """How often the request in the slot was given up."""
+        return self._words[_HOW_OFTEN] if self._words[_GIVEN_UP] == self.unique() else 0
+
+    def renew(self) -> Slot:
+        """The same request in a new file under the same path, for the successor of a process that cannot be killed and
+        keeps the old one locked."""
+        replace(self._path, bytes(self._words.cast("B")), bytes(self.buffer))
+        return Slot(self._path, len(self.buffer), lock=False)
 
     def excuse(self) -> None:
         """The worker was killed, which no request does by itself, unless it is a greedy one and the kernel did it: that

@@ -19,7 +19,8 @@ import os
 
 from lxcfs_py.rundir.mapped import map_words, replace
 
-MOST_WORKERS = 64
+MOST_WORKERS = 80
+"""Spare ones too."""
 _ENTRIES = 1 << 16
 _MASK = _ENTRIES - 1
 # An entry: the bits of the handle that the index does not tell, the length of the text, and two flags. The kernel

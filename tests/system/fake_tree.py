@@ -1,6 +1,6 @@
 """A tree whose texts change at each render and some of whose files kill or stop the worker that renders them.
 
-`python -m tests.system.fake_tree MOUNT --run-dir DIR [TRANSPORT]` serves it, as `lxcfs-py serve` does.
+`python -m tests.system.fake_tree MOUNT --run-dir DIR [TRANSPORT [TIMEOUT]]` serves it, as `lxcfs-py serve` does.
 """
 
 from __future__ import annotations
@@ -24,7 +24,10 @@ from lxcfs_py.supervisor import Supervisor
 
 CPU = "sys/devices/system/cpu"
 CONSTANT = b"".join(b"Line%04d:     %8d kB\n" % (number, number * 37) for number in range(55))
-FILES = ("constant", "empty", "stamped", "large", "crash", "crash-once", "stop-once", "value-error", "pid")
+FILES = (
+    *("constant", "empty", "stamped", "large", "crash", "crash-once", "stop-once", "value-error", "pid"),
+    *("blocks", "blocks-all"),
+)
 _LINKS = {f"{CPU}/link": "../cpu/online"}
 _FOLDERS = {
     "": ["proc", "sys"],
@@ -82,6 +85,10 @@ class FakeTree:
                 return b"%d\n" % pid
             case "empty":
                 return b""
+            case "blocks" if not pid:
+                return b"the host's\n"
+            case "blocks" | "blocks-all":
+                return Path(f"{self._once}/blocks").read_bytes()
         return b"answered\n"
 
     def _first(self, name: str) -> bool:
@@ -108,12 +115,12 @@ def check_stamped(text: bytes) -> bytes:
     return stamp
 
 
-def main(mount: str, _: str, run_dir: str, transport: str = "device") -> None:
+def main(mount: str, _: str, run_dir: str, transport: str = "device", timeout: str = "0.5") -> None:
     logging.basicConfig(format="lxcfs-py: level=%(levelname)s %(message)s", level=logging.INFO)
-    config = Config(mountpoint.resolve(mount), run_dir)
+    config = Config(mountpoint.resolve(mount), run_dir, request_timeout=float(timeout))
     once = str(Path(run_dir).parent)
     if transport == "device":
-        Supervisor(config, [services.callers(config, lambda _: FakeTree(once))], Host(), patience=0.5).serve()
+        Supervisor(config, [services.callers(config, lambda _: FakeTree(once))], Host()).serve()
     else:
         libfuse.serve(config, lambda _: FakeTree(once), Host())
 

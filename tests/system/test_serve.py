@@ -132,14 +132,14 @@ def test_a_request_that_kills_each_worker_is_given_up_and_others_are_served(tmp_
 
 def test_a_worker_that_is_stuck_is_replaced_and_its_request_answered(tmp_path: Path) -> None:
     with serving(tmp_path) as served, readers(served.mount, 1) as failures:
-        served.announced += ["event=died", "event=stuck"]
+        served.announced += ["event=died", "event=timed-out"]
         assert (served.mount / "proc/stop-once").read_bytes() == b"answered\n"
     assert failures == []
 
 
 def test_both_workers_serve_when_one_is_busy(tmp_path: Path) -> None:
     with serving(tmp_path) as served:
-        served.announced += ["event=died", "event=stuck"]
+        served.announced += ["event=died", "event=timed-out"]
         slow = threading.Thread(target=(served.mount / "proc/stop-once").read_bytes)
         slow.start()
         while not (tmp_path / "stop-once").exists():
