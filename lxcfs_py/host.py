@@ -46,6 +46,7 @@ class Host:
         while self._old:
             os.close(self._old.popitem()[1])
         self._old, self._kept = self._kept, self._old
+        self._missing.clear()
         return bool(self._old)
 
     def read(self, path: str) -> bytes:

@@ -87,7 +87,9 @@ class Snapshots:
         tasks = self._tasks(container, machine) if "tasks" in needs else None
         if "clocks" in needs or "idle" in needs:
             return self._with_clocks(view, container, machine, uptime, tasks)
-        snapshot = container.cgroup.read(self._host, view.parts, machine, container.policy)
+        snapshot = Snapshot(machine, container.cgroup.path, policy=container.policy)
+        if view.parts:
+            snapshot = container.cgroup.read(self._host, view.parts, machine, container.policy)
         load = None
         if "load" in needs:
             load, last_pid = self._load(container, machine, tasks.last_pid if tasks is not None else 0)
