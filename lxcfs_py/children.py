@@ -153,6 +153,8 @@ def begin(run: Callable[[], None]) -> NoReturn:
         gc.freeze()
         run()
         status = 0
+    except SystemExit:
+        pass  # it has said why
     except BaseException:
         _log.exception("event=failed pid=%d", os.getpid())
     finally:

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping
 from lxcfs_py.caller import Asked
 from lxcfs_py.fuse import tree
 from lxcfs_py.fuse.tree import Attributes
-from lxcfs_py.host import Host
+from lxcfs_py.host import NONE_LEFT, Host
 from lxcfs_py.passed import Passed
 from lxcfs_py.snapshots import Keeper, Snapshots
 from lxcfs_py.views.table import VIEWS, View
@@ -99,6 +99,8 @@ class Filesystem:
             if container is not None:
                 return view.render(self._snapshots.of(view, container, host_text), host_text)
         except Exception as error:  # the daemon does not fall with what one container does to its cgroup
+            if isinstance(error, OSError) and error.errno in NONE_LEFT:
+                raise  # it is our own matter
             self._keeper.fallback(view.path, error)
         return self._host_text(view) if view.form else host_text
 

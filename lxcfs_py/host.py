@@ -21,6 +21,8 @@ _MISSING = 1_000_000_000
 """Nanoseconds."""
 _GONE = (errno.ENODEV, errno.ESTALE, errno.EBADF)
 """What a kept descriptor of a removed cgroup or process answers."""
+NONE_LEFT = (errno.EMFILE, errno.ENFILE)
+"""No descriptor, for this process or for any."""
 
 
 class Host:
@@ -103,11 +105,16 @@ class Host:
             return None
 
     def open(self, path: str, flags: int = os.O_RDONLY) -> int:
-        """A new descriptor, close-on-exec, the caller's to close."""
-        try:
-            return os.open(path or ".", flags | os.O_CLOEXEC | os.O_NOCTTY, dir_fd=self._base)
-        except OSError as error:
-            raise _named(error, path) from None
+        """A new descriptor, close-on-exec, the caller's to close. Where there is none left, kept ones make room."""
+        while True:
+            try:
+                return os.open(path or ".", flags | os.O_CLOEXEC | os.O_NOCTTY, dir_fd=self._base)
+            except OSError as error:
+                if error.errno not in NONE_LEFT or not self._kept:
+                    raise _named(error, path) from None
+            self._keep = max(1, len(self._kept) // 2)
+            while len(self._kept) >= self._keep:
+                os.close(self._kept.popitem(last=False)[1])
 
     def names(self, path: str) -> list[str]:
         """The names in a directory, in no order."""

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from lxcfs_py.caller import Asked
 from lxcfs_py.cgroup.model import Snapshot
 from lxcfs_py.fuse.tree import Attributes, join
-from lxcfs_py.host import Host
+from lxcfs_py.host import NONE_LEFT, Host
 from lxcfs_py.snapshots import Keeper, Snapshots
 from lxcfs_py.views.sysfs import SUBTREES, Subtree
 
@@ -75,6 +75,8 @@ class Passed:
         try:
             return render(snapshot, below, text)
         except Exception as error:  # the daemon does not fall with what one container does to its cgroup
+            if isinstance(error, OSError) and error.errno in NONE_LEFT:
+                raise  # it is our own matter
             self._keeper.fallback(subtree.root, error)
             return text
 

@@ -169,9 +169,11 @@ class Supervisor:
         me = state.process(self.host, os.getpid())
         mounts = tuple(state.Mount(each.name, each.path, each.mounted) for each in self._connections)
         started = self._connections.rows[0].mounted / 1e9
-        state.write(
-            self.config.run_dir, State(__version__, self.config.mount, "device", started, me, tuple(found), mounts)
-        )
+        known = State(__version__, self.config.mount, "device", started, me, tuple(found), mounts)
+        try:
+            state.write(self.config.run_dir, known)
+        except OSError as error:  # the tmpfs is full
+            _log.error("event=state-kept cause=%r", str(error))
 
     def _end(self) -> None:
         """Unmount, end every child. Those who still use the mount from elsewhere are told that it is gone."""

@@ -31,6 +31,7 @@ from lxcfs_py.fuse import protocol
 from lxcfs_py.fuse.device import Channel
 from lxcfs_py.fuse.protocol import Dirent, Opcode, Open, Read, Release, Request
 from lxcfs_py.fuse.tree import Tree, is_name, join, parent
+from lxcfs_py.host import NONE_LEFT
 from lxcfs_py.rest import Rest
 from lxcfs_py.rundir.counters import NUMBERED, Counters
 from lxcfs_py.rundir.nodes import Nodes
@@ -229,6 +230,9 @@ class Loop:
 
     def _errno(self, error: Exception) -> int:
         if isinstance(error, OSError) and error.errno:
+            if error.errno in NONE_LEFT:
+                _log.error("event=no-descriptor-left cause=%r", str(error))
+                raise SystemExit(1)  # the next has none open yet, and answers
             return error.errno
         self._counters.add(f"error {type(error).__name__}")
         self._log_once(error)

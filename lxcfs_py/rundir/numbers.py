@@ -35,8 +35,10 @@ class Numbers:
         self._known: dict[int, Numbered] = {}
         self._numbers: dict[str, int] = {}
         self._next = 1
-        self._load()
-        self._write()  # without a line that its writer was killed in
+        if self._load():
+            self._open()
+        else:
+            self._write()
 
     def __iter__(self) -> Iterator[tuple[int, Numbered]]:
         return iter(list(self._known.items()))
@@ -83,12 +85,14 @@ class Numbers:
         os.write(self._descriptor, line)
         self._lines += 1
 
-    def _load(self) -> None:
+    def _load(self) -> bool:
+        """Whether the file can be gone on with: it is there, and its last line is not one that its writer was killed
+        in."""
         try:
             with open(self._path, "rb") as file:
-                lines = file.read().split(b"\n")[:-1]
+                *lines, rest = file.read().split(b"\n")
         except FileNotFoundError:
-            return
+            return False
         self._next = int(lines[0], 16)
         for line in lines[1:]:
             number, *numbered = os.fsdecode(line).split(" ", 2)
@@ -96,12 +100,17 @@ class Numbers:
                 self._add(int(number, 16), Numbered(*numbered))
             else:
                 del self._numbers[self._known.pop(int(number, 16)).identity]
+        self._lines = len(lines)
+        return not rest
 
     def _write(self) -> None:
         lines = [_line(number, numbered) for number, numbered in self._known.items()]
         replace(self._path, b"%x\n" % self._next, b"".join(lines))
-        self._descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
         self._lines = len(lines)
+        self._open()
+
+    def _open(self) -> None:
+        self._descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
 
 
 def _line(number: int, numbered: Numbered) -> bytes:
