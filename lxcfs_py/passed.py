@@ -125,6 +125,8 @@ class Passed:
             container = self._callers.container(pid)
             return None if container is None else self._snapshots.below(subtree, container)
         except Exception as error:
+            if isinstance(error, OSError) and error.errno in NONE_LEFT:
+                raise
             self._keeper.fallback(subtree.root, error)
             return None
 

@@ -111,15 +111,29 @@ class Waiting(worker.Worker):
             self._answers[opcode] = answer
 
     def recover(self) -> None:
-        """Make anew what a forerunner had, and wake whom it should have woken."""
+        """Make anew what a forerunner had, and wake whom it should have woken. A container at whose trigger it hung has
+        none any more: who waits is told as if the cgroup were gone."""
+        hung = self._triggers.get(self._slot.hung())
+        if self._stalls is not None and tuple(self._triggers):
+            self._stalls.call()
         for trigger in self._triggers:
-            try:
-                self._watch(trigger.handle, self._make(trigger))
-            except OSError as error:
-                if error.errno != errno.ENODEV:
-                    _log.warning("event=trigger-lost file=%s cause=%r", trigger.file, str(error))
-            if trigger.handle not in self._descriptors or self._triggers.is_pending(trigger.handle):
+            if hung is not None and trigger.container == hung.container:
+                _log.error("event=trigger-given-up file=%s", trigger.file)
                 self._wake(trigger.handle)
+                self._triggers.remove(trigger.handle)
+            else:
+                self._recover(trigger)
+        self._slot.recover(0)
+
+    def _recover(self, trigger: Trigger) -> None:
+        self._slot.recover(trigger.handle)
+        try:
+            self._watch(trigger.handle, self._make(trigger))
+        except OSError as error:
+            if error.errno != errno.ENODEV:
+                _log.warning("event=trigger-lost file=%s cause=%r", trigger.file, str(error))
+        if trigger.handle not in self._descriptors or self._triggers.is_pending(trigger.handle):
+            self._wake(trigger.handle)
 
     def _open(self, request: Request) -> bytes:
         """The lowest bit of a handle, which no `unique` has, says whether who opened it has CAP_SYS_RESOURCE: what

@@ -88,7 +88,7 @@ class Watch:
         passed, self._looked = min(now - self._looked, 2 * _TICK), now
         before, self._seen = self._seen, {}
         for child in self.children:
-            if child.slot is not None and child.pid and (unique := child.slot.unique()):
+            if child.slot is not None and child.pid and (unique := child.slot.recovers() or child.slot.unique()):
                 seen = before.get(child.pid)
                 if seen is None or seen.unique != unique:
                     seen = _Seen(unique, -passed)

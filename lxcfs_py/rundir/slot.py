@@ -16,7 +16,7 @@ import struct
 from lxcfs_py.rundir.mapped import map_file, replace
 
 _BUFFER = 64
-_REPLAYED, _TIMES, _TAKEN, _EXCUSED, _GIVEN_UP, _HOW_OFTEN = range(6)
+_REPLAYED, _TIMES, _TAKEN, _EXCUSED, _GIVEN_UP, _HOW_OFTEN, _RECOVERS = range(7)
 _REPLAYS = 3
 _EXCUSES = 64
 """Deaths in a replay that may be somebody else's doing."""
@@ -77,13 +77,26 @@ class Slot:
 
     def give_up(self) -> None:
         """Whoever looks after this worker found that it hangs: nobody is to try the same again."""
-        words, unique = self._words, self._head[1]
+        words, unique = self._words, self._words[_RECOVERS] or self._head[1]
         words[_HOW_OFTEN] = words[_HOW_OFTEN] + 1 if words[_GIVEN_UP] == unique and words[_HOW_OFTEN] < _REPLAYS else 1
         words[_GIVEN_UP] = unique
 
     def given_up(self) -> int:
         """How often the request in the slot was given up."""
         return self._words[_HOW_OFTEN] if self._words[_GIVEN_UP] == self.unique() else 0
+
+    def recover(self, number: int) -> None:
+        """Before it looks at the request, the worker is at something of this number that may hang; 0 when it is not."""
+        self._words[_RECOVERS] = number
+
+    def recovers(self) -> int:
+        """What it is at."""
+        return self._words[_RECOVERS]
+
+    def hung(self) -> int:
+        """What its forerunner was at so when it was given up; 0 if it was not."""
+        number = self._words[_RECOVERS]
+        return number if self._words[_GIVEN_UP] == number else 0
 
     def renew(self) -> Slot:
         """The same request in a new file under the same path, for the successor of a process that cannot be killed and

@@ -349,3 +349,16 @@ def test_no_request_ends_the_process(rig: Rig, raws: list[tuple[int, bytes, int]
     rig.channel.give(*(request(opcode, body, node=node) for opcode, body, node in raws))
     rig.worker.run()
     assert len(rig.channel.replies) == len(raws)
+
+
+def test_a_container_at_whose_trigger_a_process_hung_has_none_any_more(rig: Rig) -> None:
+    for handle in (100, 102):
+        rig.write(handle)
+    rig.slot.recover(100)
+    rig.start()
+    assert rig.poll(100) == READY, "it was killed just then, but not since it hung"
+    rig.slot.recover(100)
+    rig.slot.give_up()
+    rig.start()
+    assert rig.slot.recovers() == 0
+    assert [rig.poll(handle) for handle in (100, 102)] == [NOTHING, NOTHING]
