@@ -28,7 +28,7 @@ from collections.abc import Iterator, Sequence
 
 from lxcfs_py import running, worker
 from lxcfs_py.caller import Callers, Chooser, Container
-from lxcfs_py.cgroup import hierarchy, keys
+from lxcfs_py.cgroup import hierarchy, keys, lookup
 from lxcfs_py.cgroup.hierarchy import Hierarchies
 from lxcfs_py.cgroup.tree import Cgroup
 from lxcfs_py.filesystem import Filesystem
@@ -105,7 +105,7 @@ class Containers:
 
     def number(self, key: str) -> int | None:
         """The number of the container of a key; None where there is none now."""
-        cgroup = keys.find(self._host, self._hierarchies, key)
+        cgroup = lookup.find(self._host, self._hierarchies, key)
         if cgroup is None:
             return None
         try:
@@ -161,7 +161,7 @@ class Containers:
         now = time.monotonic_ns()
         if known is not None and known[0] > now:
             return known[1]
-        cgroup = keys.at(self._host, self._hierarchies, path)
+        cgroup = lookup.at(self._host, self._hierarchies, path)
         if cgroup is None:
             raise _failure(errno.ENOENT, path)
         self._cgroups[number] = now + _TRUST, cgroup

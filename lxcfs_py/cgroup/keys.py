@@ -1,52 +1,47 @@
-"""A cgroup's key (`tree.escaped`) -> the cgroup: a short key tells its path, a long one is looked for.
-
-A key is that of the path by which a person would call the cgroup (`Cgroup.path`). In hierarchies where there is no
-such path the nearest cgroup above it counts, which is where processes are then: systemd makes v1 cgroups only where a
-controller is wanted. Follows cgroups(7).
-"""
+"""A name for a cgroup's path, fit for a file: `Cgroup.key`, also of its directory in the by-container tree. No I/O."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
-
-from lxcfs_py.cgroup import hierarchy
-from lxcfs_py.cgroup.hierarchy import Hierarchies, Mount
-from lxcfs_py.cgroup.tree import LONGEST_KEY, WITHOUT_HASH, Cgroup, escaped, spelled
-from lxcfs_py.host import Host
 
 ROOT = "-"
 """The key of the root cgroup."""
-_MOST_LOOKED_AT = 20_000
-"""Directories, for one long key: who makes cgroups of the same beginning does not keep us for ever."""
+LONGEST = 200
+"""Characters of a key that tells its path."""
+WITHOUT_HASH = 160
+"""Characters of a longer path that its key tells."""
 _HEX = re.compile(r"\\x([0-9a-f]{2})")
 
 
-def find(host: Host, hierarchies: Hierarchies, key: str) -> Cgroup | None:
-    """The cgroup of a key, None where there is none now."""
-    for path in _paths(host, hierarchies, key):
-        cgroup = at(host, hierarchies, path)
-        if cgroup is not None and cgroup.key == key:
-            return cgroup
-    return None
+def escaped(path: str) -> str:
+    """A cgroup path as one file name: `/a/b` -> `a-b`, in systemd's way: `-`, a leading dot and odd bytes as `\\xNN`.
+
+    What would be longer than 200 characters ends in a hash instead, so that different paths have different names.
+    """
+    name = spelled(path)
+    if len(name) <= LONGEST:
+        return name
+    from hashlib import blake2b
+
+    return f"{name[:WITHOUT_HASH]}-{blake2b(os.fsencode(path.strip('/')), digest_size=16).hexdigest()}"
 
 
-def at(host: Host, hierarchies: Hierarchies, path: str) -> Cgroup | None:
-    """The cgroup that is called by a path, None where there is none."""
-    paths: dict[str, str] = {}
-    for mount in hierarchies.mounts:
-        own = path
-        while own and not _has(host, mount, own):
-            own = own.rpartition("/")[0]
-        paths.update(dict.fromkeys(mount.controllers if mount.version == 1 else ("",), own or "/"))
-    cgroup = Cgroup(hierarchies, paths)
-    return cgroup if cgroup.path == path else None
-
-
-def _has(host: Host, mount: Mount, path: str) -> bool:
-    directory = hierarchy.directory(mount, path)
-    return directory is not None and host.exists(directory)
+def spelled(path: str) -> str:
+    """The same however long it is."""
+    plain = path.strip("/")
+    if not plain:
+        return ROOT
+    out = []
+    for index, byte in enumerate(os.fsencode(plain)):
+        char = chr(byte)
+        if char == "/":
+            out.append("-")
+        elif (char.isalnum() and byte < 128) or char in ":_" or (char == "." and index):
+            out.append(char)
+        else:
+            out.append(f"\\x{byte:02x}")
+    return "".join(out)
 
 
 def unescaped(key: str) -> str:
@@ -55,37 +50,3 @@ def unescaped(key: str) -> str:
         return "/"
     raw = _HEX.sub(lambda byte: chr(int(byte[1], 16)), key.replace("-", "/"))
     return "/" + os.fsdecode(raw.encode("latin-1", "replace"))
-
-
-def _paths(host: Host, hierarchies: Hierarchies, key: str) -> Iterator[str]:
-    path = unescaped(key)
-    if len(key) <= LONGEST_KEY and escaped(path) == key and _is_path(path):
-        yield path
-    if len(key) > WITHOUT_HASH:
-        for mount in hierarchies.mounts:
-            yield from _long(host, mount, key)
-
-
-def _is_path(path: str) -> bool:
-    """Whether the kernel would say it so."""
-    return path == "/" or ("\0" not in path and not {"", ".", ".."} & set(path.split("/")[1:]))
-
-
-def _long(host: Host, mount: Mount, key: str) -> Iterator[str]:
-    """Paths whose key it is, by a walk down one hierarchy along what the key tells of them."""
-    begin, waiting, looked_at = key[:WITHOUT_HASH], [""], 0
-    while waiting and looked_at < _MOST_LOOKED_AT:
-        above = waiting.pop()
-        directory = hierarchy.directory(mount, above or "/")
-        looked_at += 1
-        try:
-            names = host.directories(directory) if directory is not None else []
-        except OSError:
-            continue  # gone meanwhile
-        for name, _ in names:
-            path = f"{above}/{name}"
-            known = spelled(path)
-            if escaped(path) == key:
-                yield path
-            elif known.startswith(begin) or begin.startswith(known):
-                waiting.append(path)

@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 
-from lxcfs_py.cgroup import hierarchy, parse, tasks, v1, v2
+from lxcfs_py.cgroup import hierarchy, keys, parse, tasks, v1, v2
 from lxcfs_py.cgroup.hierarchy import Hierarchies, Mount
 from lxcfs_py.cgroup.model import (
     PRESSURE,
@@ -39,10 +39,6 @@ _NO_TIME = CpuTime()
 _MEMORY = frozenset((Part.MEMORY, Part.SWAP, Part.EVENTS))
 _NAMING = ("memory", "cpu", "cpuacct", "pids", "blkio", "io", "")
 """Whose path names a container, in this order: the first that is not the root."""
-LONGEST_KEY = 200
-"""Characters of a key that tells its path."""
-WITHOUT_HASH = 160
-"""Characters of a longer path that its key tells."""
 
 
 class Cgroup:
@@ -62,7 +58,7 @@ class Cgroup:
     @property
     def key(self) -> str:
         """A name for this place, fit for a file: escaped, never empty, at most 200 characters and distinct."""
-        return escaped(self.path)
+        return keys.escaped(self.path)
 
     def mount(self, controller: str) -> Mount | None:
         """The hierarchy that has a controller; "" is v2 itself."""
@@ -105,7 +101,7 @@ class Cgroup:
         """The same of itself and then of its ancestors, without the root; none where it is the root everywhere."""
         path = self.path
         for directory in self._identifying():
-            yield f"{escaped(path)}.{host.stat(directory).st_ino:x}"
+            yield f"{keys.escaped(path)}.{host.stat(directory).st_ino:x}"
             path = path.rpartition("/")[0]
 
     def _identifying(self) -> tuple[str, ...]:
@@ -163,36 +159,6 @@ def of(host: Host, hierarchies: Hierarchies, pid: int | str) -> Cgroup:
 def at(hierarchies: Hierarchies, path: str) -> Cgroup:
     """The cgroup of one path in every hierarchy."""
     return Cgroup(hierarchies, {name: path for mount in hierarchies.mounts for name in (*mount.controllers, "")})
-
-
-def escaped(path: str) -> str:
-    """A cgroup path as one file name: `/a/b` -> `a-b`, in systemd's way: `-`, a leading dot and odd bytes as `\\xNN`.
-
-    What would be longer than 200 characters ends in a hash instead, so that different paths have different names.
-    """
-    name = spelled(path)
-    if len(name) <= LONGEST_KEY:
-        return name
-    from hashlib import blake2b
-
-    return f"{name[:WITHOUT_HASH]}-{blake2b(os.fsencode(path.strip('/')), digest_size=16).hexdigest()}"
-
-
-def spelled(path: str) -> str:
-    """The same however long it is."""
-    plain = path.strip("/")
-    if not plain:
-        return "-"
-    out = []
-    for index, byte in enumerate(os.fsencode(plain)):
-        char = chr(byte)
-        if char == "/":
-            out.append("-")
-        elif (char.isalnum() and byte < 128) or char in ":_" or (char == "." and index):
-            out.append(char)
-        else:
-            out.append(f"\\x{byte:02x}")
-    return "".join(out)
 
 
 class Clock:

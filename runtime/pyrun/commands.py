@@ -214,7 +214,7 @@ def _virtual_files(call: Call) -> Lxcfs:
     from pyrun import lxcfs
 
     mount = os.path.abspath(call.general.get("--lxcfs-mount") or lxcfs.MOUNT)
-    found = lxcfs.serving(mount)
+    found = lxcfs.serving(mount, _run_dir(call))
     if found is None and call.own.has("--dry-run"):
         raise NotFound(f"no lxcfs-py serves at {mount}", f"lxcfs-py serve {mount}")
     if found is None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from typing import IO
 
+from lxcfs_py.cgroup import keys
 from lxcfs_py.errors import Error
 from pyrun.planning import Lxcfs
 from pyrun.spec import Hook
@@ -22,8 +23,9 @@ _LONGEST_START = 15.0
 _LONGEST_HOOK = 15
 
 
-def serving(mount: str) -> Lxcfs | None:
-    """What a daemon serves at `mount`; None where none does, or a dead one's mount is left."""
+def serving(mount: str, run_dir: str) -> Lxcfs | None:
+    """What a daemon serves at `mount`; None where none does, or a dead one's mount is left. What the kernel keeps of it
+    is there if it is that daemon's run directory."""
     try:
         if os.stat(mount).st_dev == os.stat(os.path.join(mount, "..")).st_dev:
             return None
@@ -31,7 +33,22 @@ def serving(mount: str) -> Lxcfs | None:
     except OSError:
         return None
     whole = tuple(path for path in _DIRECTORIES if os.path.isdir(os.path.join(mount, path)))
-    return Lxcfs(mount, files + whole) if files else None
+    containers = os.path.join(run_dir, "containers")
+    return Lxcfs(mount, files + whole, containers, _kept(mount, run_dir, containers)) if files else None
+
+
+def _kept(mount: str, run_dir: str, containers: str) -> tuple[str, ...]:
+    """Which files the by-container tree has, by the root cgroup's; none of an older daemon, or if it is turned off."""
+    import json
+
+    try:
+        with open(os.path.join(run_dir, "state.json"), "rb") as file:
+            if json.load(file)["mount"] != os.path.realpath(mount):
+                return ()
+        root = os.path.join(containers, keys.ROOT)
+        return tuple(sorted(path for top in ("proc", "sys") for path in _files(root, top)))
+    except (OSError, ValueError, KeyError, TypeError):
+        return ()
 
 
 def _files(mount: str, path: str) -> list[str]:
@@ -60,12 +77,12 @@ def start(mount: str, run_dir: str) -> Lxcfs | None:
     lock = os.open(os.path.join(run_dir, "start.lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if serving(mount) is not None:
+        if serving(mount, run_dir) is not None:
             return None
-        with open(os.path.join(run_dir, "serve.log"), "ab+") as log:
+        with open(os.path.join(run_dir, "serve.log"), "ab+", opener=_private) as log:
             before = log.seek(0, os.SEEK_END)
             _start([_command(), "serve", mount, "--run-dir", run_dir], log)
-            found = serving(mount)
+            found = serving(mount, run_dir)
             if found is None:
                 log.seek(before)
                 said = _last_words(log.read()) or "it ended without a word"
@@ -73,6 +90,10 @@ def start(mount: str, run_dir: str) -> Lxcfs | None:
             return found
     finally:
         os.close(lock)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def _start(command: list[str], log: IO[bytes]) -> None:

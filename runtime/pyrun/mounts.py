@@ -167,7 +167,7 @@ def _put_cgroup(directory: str, target: int, flags: MountFlags) -> None:
 
 def bind(root: int, step: Bind) -> None:
     """Show a file or directory of the host in the rootfs."""
-    tree = detached.copy(linux.AT_FDCWD, step.source, recursive=step.recursive)
+    tree = _source(step)
     try:
         make = rootfs.make_directory if stat.S_ISDIR(os.fstat(tree).st_mode) else rootfs.make_file
         target = make(root, step.destination)
@@ -179,6 +179,15 @@ def bind(root: int, step: Bind) -> None:
             os.close(target)
     finally:
         os.close(tree)
+
+
+def _source(step: Bind) -> int:
+    try:
+        return detached.copy(linux.AT_FDCWD, step.source, recursive=step.recursive)
+    except OSError:
+        if not step.instead:
+            raise
+    return detached.copy(linux.AT_FDCWD, step.instead, recursive=step.recursive)
 
 
 def make_device(root: int, step: Device) -> None:

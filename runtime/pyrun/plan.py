@@ -115,10 +115,13 @@ class Bind(NamedTuple):
     destination: str
     recursive: bool = False
     flags: MountFlags = MountFlags()
+    instead: str = ""
+    """The source where that one cannot be had."""
 
     def describe(self) -> str:
         how = "bind with all below it" if self.recursive else "bind"
-        return f"{how} {self.source} at {self.destination}{self.flags.describe()}"
+        source = f"{self.source}, or {self.instead}," if self.instead else self.source
+        return f"{how} {source} at {self.destination}{self.flags.describe()}"
 
 
 class Device(NamedTuple):

@@ -14,6 +14,7 @@ import posixpath
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+from lxcfs_py.cgroup import keys
 from lxcfs_py.errors import SpecError
 from pyrun import capabilities, options, plan, resources
 from pyrun.spec import Capabilities, Hook, Linux, Mount, Process, Spec
@@ -58,6 +59,10 @@ class Lxcfs(NamedTuple):
     """Its mount point on the host."""
     paths: tuple[str, ...]
     """Below the mount point, without a leading slash: `proc/meminfo`, `sys/devices/system/cpu`."""
+    containers: str = ""
+    """Where the host has a directory for each cgroup, with those files whose texts its kernel keeps."""
+    kept: tuple[str, ...] = ()
+    """Those files, as in `paths`, in a directory that has the key of the cgroup for its name."""
     hook: Hook | None = None
     """What tells the daemon of the container's annotations; not needed for a container that has none for it."""
 
@@ -90,7 +95,7 @@ def make(spec: Spec, container_id: str, bundle: str, facts: Facts) -> plan.Plan:
         plan.Propagate(propagation or options.propagation("rslave")),
         *root,
         *_mounts(spec, bundle),
-        *_virtual_files(spec, facts.lxcfs),
+        *_virtual_files(spec, facts.lxcfs, _cgroup_path(spec.linux, container_id)),
         *_devices(spec),
         *_hooks(spec, "prestart", "createRuntime", "createContainer"),
         plan.Pivot(propagation),
@@ -191,15 +196,26 @@ def _on_dev(mount: Mount) -> bool:
     )
 
 
-def _virtual_files(spec: Spec, lxcfs: Lxcfs | None) -> Iterator[plan.Bind]:
-    """Binds over what the container's own /proc and /sys have; a container without them has nothing to cover."""
+def _virtual_files(spec: Spec, lxcfs: Lxcfs | None, cgroup: str) -> Iterator[plan.Bind]:
+    """Binds over what the container's own /proc and /sys have; a container without them has nothing to cover.
+
+    What the kernel keeps for this cgroup is bound in place of what the daemon tells by who asks, and over a directory
+    that is bound whole.
+    """
     if lxcfs is None:
         return
     mounted = {posixpath.normpath(mount.destination) for mount in spec.mounts if "subset=pid" not in mount.options}
-    for path in lxcfs.paths:
-        if f"/{path.partition('/')[0]}" in mounted:
-            flags = _WRITABLE if path.startswith("proc/pressure/") else _HIDDEN
-            yield plan.Bind(posixpath.join(lxcfs.mount, path), f"/{path}", flags=flags)
+    further = tuple(path for path in lxcfs.kept if path not in lxcfs.paths)
+    for path in lxcfs.paths + further:
+        if f"/{path.partition('/')[0]}" not in mounted:
+            continue
+        flags = _WRITABLE if path.startswith("proc/pressure/") else _HIDDEN
+        source = posixpath.join(lxcfs.mount, path)
+        if path in lxcfs.kept:
+            own = posixpath.join(lxcfs.containers, keys.escaped(cgroup), path)
+            yield plan.Bind(own, f"/{path}", flags=flags, instead=source)
+        else:
+            yield plan.Bind(source, f"/{path}", flags=flags)
 
 
 def _devices(spec: Spec) -> Iterator[plan.Step]:

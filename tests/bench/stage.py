@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lxcfs_py import linux
-from lxcfs_py.cgroup import tree
+from lxcfs_py.cgroup import keys
 from tests import cgroups
 from tests.bench import container as containers
 from tests.bench import daemons
@@ -87,7 +87,7 @@ class Stage:
     def bound(self, daemon: daemons.Daemon, inside: containers.Container, file: str) -> Iterator[Path | None]:
         """A file of the by-container tree, bound as a runtime binds it into the container; None where there is none.
         The way there by name is not what a container goes: the kernel asks at each step."""
-        source = daemon.run / "containers" / tree.escaped(inside.path) / file
+        source = daemon.run / "containers" / keys.escaped(inside.path) / file
         if not source.exists():
             yield None
             return

@@ -298,8 +298,8 @@ def test_the_tree_is_the_disk_file_systems_that_belong_to_it(tmp_path: Path) -> 
 
 
 def test_nothing_serves_where_nothing_is_mounted(tmp_path: Path) -> None:
-    assert lxcfs.serving(str(tmp_path)) is None
-    assert lxcfs.serving(str(tmp_path / "missing")) is None
+    assert lxcfs.serving(str(tmp_path), str(tmp_path)) is None
+    assert lxcfs.serving(str(tmp_path / "missing"), str(tmp_path)) is None
 
 
 HEAVY = {

@@ -139,6 +139,20 @@ def test_virtual_files_are_bound_after_every_mount_and_before_any_mask() -> None
     assert min(index for index, step in enumerate(made) if isinstance(step, plan.Mask)) > binds[-1]
 
 
+def test_what_the_kernel_keeps_for_the_cgroup_is_bound_from_its_directory() -> None:
+    online = "sys/devices/system/cpu/online"
+    kept = LXCFS._replace(containers="/run/lxcfs-py/containers", kept=("proc/meminfo", online))
+    found = steps(load_at("linux.cgroupsPath", "/a-b/c"), plan.Bind, lxcfs=kept)
+    own = r"/run/lxcfs-py/containers/a\x2db-c"
+    assert [step.describe().partition(" (")[0] for step in found] == [
+        f"bind {own}/proc/meminfo, or /var/lib/lxcfs-py/proc/meminfo, at /proc/meminfo",
+        "bind /var/lib/lxcfs-py/proc/pressure/io at /proc/pressure/io",
+        "bind /var/lib/lxcfs-py/proc/stat at /proc/stat",
+        "bind /var/lib/lxcfs-py/sys/devices/system/cpu at /sys/devices/system/cpu",
+        f"bind {own}/{online}, or /var/lib/lxcfs-py/{online}, at /{online}",
+    ]
+
+
 @pytest.mark.parametrize(
     ("mounts", "bound"),
     [

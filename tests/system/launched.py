@@ -25,13 +25,14 @@ def new_name() -> str:
 
 @dataclass(frozen=True)
 class Launcher:
-    """How to call pyrun: a state root and a mount of our own."""
+    """How to call pyrun: a state root, and a mount of our own with its run directory."""
 
     root: Path
     mount: Path
+    run_dir: Path
 
     def command(self, *words: str, lxcfs: bool = True) -> list[str]:
-        virtual = ["--lxcfs", "--lxcfs-mount", str(self.mount)] if lxcfs else []
+        virtual = ["--lxcfs", "--lxcfs-mount", str(self.mount), "--lxcfs-run-dir", str(self.run_dir)] if lxcfs else []
         return [str(BIN / "pyrun"), "--root", str(self.root), *virtual, *words]
 
     def launch(self, *words: str, lxcfs: bool = True) -> list[str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from lxcfs_py import linux
-from lxcfs_py.cgroup import tree
+from lxcfs_py.cgroup import keys
 from tests import cgroups
 from tests.cgroups import Limits
 from tests.system.serving import REAL, Served, serving
@@ -31,7 +31,7 @@ def served(tmp_path: Path) -> Iterator[Served]:
 
 
 def folder(served: Served, group: str = GROUP) -> Path:
-    return served.run_dir / "containers" / tree.escaped(group)
+    return served.run_dir / "containers" / keys.escaped(group)
 
 
 def first_line(path: Path) -> list[str]:
@@ -75,11 +75,11 @@ def test_a_cgroup_has_a_name_as_long_as_it_is_there(served: Served) -> None:
 def test_the_root_lists_the_containers_that_run(served: Served) -> None:
     other = "/lxt-kept-other"
     with cgroups.made(GROUP, Limits(memory=LIMIT)), cgroups.container(GROUP, ""), cgroups.made(other):
-        assert tree.escaped(GROUP) in os.listdir(served.run_dir / "containers")
-        assert tree.escaped(other) not in os.listdir(served.run_dir / "containers")
+        assert keys.escaped(GROUP) in os.listdir(served.run_dir / "containers")
+        assert keys.escaped(other) not in os.listdir(served.run_dir / "containers")
         assert folder(served, other).is_dir()
-        assert tree.escaped(other) in os.listdir(served.run_dir / "containers")
-    assert not {tree.escaped(other), tree.escaped(GROUP)} & set(os.listdir(served.run_dir / "containers"))
+        assert keys.escaped(other) in os.listdir(served.run_dir / "containers")
+    assert not {keys.escaped(other), keys.escaped(GROUP)} & set(os.listdir(served.run_dir / "containers"))
 
 
 def test_a_new_cgroup_of_the_same_path_never_has_the_old_ones_text(served: Served, tmp_path: Path) -> None:

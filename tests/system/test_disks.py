@@ -154,7 +154,7 @@ def test_what_a_container_moved_is_in_its_vmstat_and_not_in_a_neighbours(seen: S
 @pytest.fixture(scope="module")
 def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launcher]:
     with daemons.daemon("lxcfs-py", f"/lxt-bench-disks-{os.getpid()}") as daemon:
-        yield Launcher(tmp_path_factory.mktemp("state"), daemon.mount)
+        yield Launcher(tmp_path_factory.mktemp("state"), daemon.mount, daemon.run)
 
 
 @pytest.fixture(scope="module")

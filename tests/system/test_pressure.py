@@ -255,7 +255,7 @@ for name in ("meminfo", "loadavg"):
     except OSError:
         pass
 """
-    said = Launcher(tmp_path / "state", served.mount).run(sys.executable, "-c", program)
+    said = Launcher(tmp_path / "state", served.mount, served.run_dir).run(sys.executable, "-c", program)
     assert said == "b'some avg10' []\n"
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lxcfs_py.cgroup import hierarchy, tree
+from lxcfs_py.cgroup import hierarchy, keys, tree
 from lxcfs_py.cgroup.model import CpuTime, Hugetlb, Io, Machine, Node, Numa, Part, Quota, Snapshot
 from lxcfs_py.errors import ParseError
 from lxcfs_py.host import Host
@@ -330,7 +330,7 @@ names = st.text(st.characters(min_codepoint=1, max_codepoint=0x2FF, exclude_char
 
 @given(first=names, second=names)
 def test_a_key_is_a_file_name_and_different_paths_have_different_ones(first: str, second: str) -> None:
-    one, two = tree.escaped(f"/{first}"), tree.escaped(f"/{second}")
+    one, two = keys.escaped(f"/{first}"), keys.escaped(f"/{second}")
     assert 0 < len(one) <= 200
     assert "/" not in one
     assert not one.startswith(".")

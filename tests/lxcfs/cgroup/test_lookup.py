@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lxcfs_py.cgroup import hierarchy, keys, tree
+from lxcfs_py.cgroup import hierarchy, keys, lookup
 from lxcfs_py.cgroup.tree import Cgroup
 from lxcfs_py.host import Host
 
@@ -40,7 +40,7 @@ class Machine:
             os.makedirs(f"{self.root}/{top}{path}")
 
     def find(self, key: str) -> Cgroup | None:
-        return keys.find(self.host, hierarchy.find(self.host), key)
+        return lookup.find(self.host, hierarchy.find(self.host), key)
 
 
 @pytest.fixture(params=["v2", "hybrid"])
@@ -63,7 +63,7 @@ def machine(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Machine]
 
 @pytest.mark.parametrize("path", ["/a", "/a/b", "/a-b/.c", "/\x7f/ü", "/lxc.payload.web:1", "/a\udcff", f"{LONG}/{ID}"])
 def test_a_cgroup_is_found_by_its_key(machine: Machine, path: str) -> None:
-    key = tree.escaped(path)
+    key = keys.escaped(path)
     assert machine.find(key) is None
     machine.make(path)
     found = machine.find(key)
@@ -100,10 +100,10 @@ def test_long_keys_of_the_same_beginning_are_told_apart(machine: Machine) -> Non
     for path in paths:
         machine.make(path)
     for path in paths:
-        found = machine.find(tree.escaped(path))
+        found = machine.find(keys.escaped(path))
         assert found is not None
         assert found.path == path
-    assert machine.find(tree.escaped(f"{LONG}/5-{ID}")) is None
+    assert machine.find(keys.escaped(f"{LONG}/5-{ID}")) is None
 
 
 any_bytes = st.binary(max_size=30).map(lambda name: name.translate(None, b"/\0\n"))
@@ -114,5 +114,5 @@ names = (any_bytes | telling).map(os.fsdecode).filter(lambda name: name.strip(".
 @given(path=st.lists(names, min_size=1, max_size=4))
 def test_a_short_key_tells_its_path(path: list[str]) -> None:
     whole = "/" + "/".join(path)
-    if len(tree.spelled(whole)) <= tree.LONGEST_KEY:
-        assert keys.unescaped(tree.escaped(whole)) == whole
+    if len(keys.spelled(whole)) <= keys.LONGEST:
+        assert keys.unescaped(keys.escaped(whole)) == whole
