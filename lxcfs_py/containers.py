@@ -24,7 +24,7 @@ import stat
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from lxcfs_py import running, worker
 from lxcfs_py.caller import Callers, Chooser, Container
@@ -342,7 +342,19 @@ def _failure(number: int, path: str) -> OSError:
     return OSError(number, os.strerror(number), path)
 
 
-def serve(connection: int, host: Host, run_dir: RunDir, max_age: float, mounted: int, stalls: Stalls) -> None:
+MakeFiles = Callable[[Host, Containers, RunDir], Tree]
+"""What a container's files say; asked by its number in place of a caller's pid."""
+
+
+def serve(
+    connection: int,
+    host: Host,
+    run_dir: RunDir,
+    max_age: float,
+    mounted: int,
+    stalls: Stalls,
+    make: MakeFiles = Filesystem,
+) -> None:
     """Serve until the mount is no more. `max_age` in seconds; `mounted` is the mount's time, nanoseconds since the
     epoch."""
     directory = folder(run_dir.path)
@@ -350,7 +362,7 @@ def serve(connection: int, host: Host, run_dir: RunDir, max_age: float, mounted:
     control = run_dir.control
     policies = InForce(host, run_dir.path, control.generation)
     containers = Containers(host, hierarchy.find(host), directory, policies, control.hosts_text)
-    files = Filesystem(host, containers, run_dir)
+    files = make(host, containers, run_dir)
     shown = Shown(files, containers.announcements, round(max_age * 1e9))
     channel = Channel(connection, slot.buffer)
     serving = Serving(channel, slot, host, containers, shown, run_dir.counters, mounted, stalls)

@@ -10,6 +10,7 @@ from functools import partial
 
 from lxcfs_py import blkio, containers, pressure, psi, rundir, sampler
 from lxcfs_py.connections import Connection, Service, Serving
+from lxcfs_py.filesystem import Filesystem
 from lxcfs_py.fuse import device, protocol, tree
 from lxcfs_py.fuse.options import MountOptions
 from lxcfs_py.host import Host
@@ -60,14 +61,14 @@ def callers(config: Config, make_tree: MakeTree) -> Service:
     return Service(CALLERS, config.mount, usual, spares, config.options, essential=True)
 
 
-def by_container(config: Config, host: Host) -> Service:
+def by_container(config: Config, host: Host, make: containers.MakeFiles = Filesystem) -> Service:
     """The by-container tree, whose files the kernel keeps. One process, so that what the kernel is told of a file and
     what it reads of it are in one order."""
 
     def serve(connection: Connection, waker: int) -> None:
         run_dir = RunDir(config.run_dir, CONTAINERS, waker)
         stalls = Stalls(config.run_dir, config.request_timeout)
-        containers.serve(connection.descriptors[0], host, run_dir, config.max_age, connection.mounted, stalls)
+        containers.serve(connection.descriptors[0], host, run_dir, config.max_age, connection.mounted, stalls, make)
 
     process = Serving(CONTAINERS, serve, f"{containers.folder(config.run_dir)}/slot")
     path = f"{config.run_dir}/{rundir.CONTAINERS}"

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import os
+import random
 import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
 from lxcfs_py import linux
 from lxcfs_py.cgroup import keys
-from tests import cgroups
+from lxcfs_py.fuse.protocol import Opcode
+from lxcfs_py.rundir import counters
+from tests import cgroups, soak
 from tests.cgroups import Limits
+from tests.system import fake_kept
+from tests.system.launched import Launcher
 from tests.system.serving import REAL, Served, serving
 
 pytestmark = pytest.mark.system
@@ -22,6 +27,8 @@ pytestmark = pytest.mark.system
 GROUP = "/lxt-kept"
 LIMIT = 64 << 20
 GONE = "event=fallback"
+SIZES = (1, 17, 512, 1024, 4096, 65536)
+"""Bytes that a reader takes at once."""
 
 
 @pytest.fixture
@@ -114,6 +121,25 @@ def test_without_an_age_there_is_no_such_tree(tmp_path: Path) -> None:
         assert served.pid("containers") == 0
 
 
+KEPT = {
+    *("/proc/cpuinfo", "/proc/meminfo", "/proc/swaps"),
+    *(f"/sys/devices/system/cpu/{name}" for name in ("offline", "online", "possible", "present")),
+}
+
+
+@pytest.mark.parametrize(("max_age", "kept"), [("0.1", KEPT), ("0", set())])
+def test_pyrun_binds_what_the_kernel_keeps_and_the_rest_by_caller(tmp_path: Path, max_age: str, kept: set[str]) -> None:
+    with serving(tmp_path, "--max-age", max_age, command=REAL) as served:
+        launcher = Launcher(tmp_path / "state", served.mount, served.run_dir)
+        table = launcher.run("grep", "fuse.lxcfs-py", "/proc/self/mountinfo").splitlines()
+        size, text = launcher.run("sh", "-c", "stat -c %s /proc/meminfo; cat /proc/meminfo").split("\n", 1)
+    roots = {mount: root for _, _, _, root, mount, *_ in map(str.split, table)}
+    assert {mount for mount, root in roots.items() if root.startswith("/pyrun-")} == kept
+    assert roots["/proc/stat"] == "/proc/stat"
+    assert text.split()[:2] == ["MemTotal:", "262144"]
+    assert (int(size) == len(text)) == bool(kept)
+
+
 @pytest.mark.parametrize(("command", "path", "status"), [("cat", "proc/meminfo", 0), ("ls", "..", 2)])
 def test_every_user_may_read_a_file_and_only_root_the_list(
     served: Served, command: str, path: str, status: int
@@ -127,3 +153,43 @@ def test_every_user_may_read_a_file_and_only_root_the_list(
 def test_no_one_writes(served: Served) -> None:
     with cgroups.made(GROUP), pytest.raises(OSError, match="Read-only"):
         os.open(folder(served) / "proc/meminfo", os.O_WRONLY)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("max_age", [1e-9, 0.005])
+def test_who_reads_512_bytes_at_once_sees_no_line_of_two_texts(
+    tmp_path: Path, max_age: float, in_summary: Callable[[str], None]
+) -> None:
+    """With an age of nothing each read(2) finds the text too old. The process that serves is killed meanwhile."""
+    reports, files = tmp_path / "reports", [tmp_path / "meminfo", tmp_path / "cpuinfo"]
+    reports.mkdir()
+    with (
+        serving(tmp_path, str(max_age), command=fake_kept.COMMAND) as served,
+        cgroups.made(GROUP),
+        ExitStack() as stack,
+    ):
+        served.announced.append("event=died")
+        for file in files:
+            stack.enter_context(bound(folder(served) / "proc" / file.name, file))
+        pids = fake_kept.start(
+            reports, [(file, size) for file in files for size in SIZES if size > 100 or file == files[0]]
+        )
+        end = time.monotonic() + soak.SECONDS
+        while time.monotonic() < end:
+            time.sleep(random.uniform(0, 0.2))
+            served.kill("containers")
+        found = fake_kept.collect(reports, pids)
+        asked = counters.read_all(f"{served.run_dir}/counters")[0][Opcode.GETATTR]
+    assert len(found) == len(pids)
+    for each in found:
+        assert not each.failure, each
+        assert each.passes, each
+        assert not each.torn or each.size < 512, each
+        assert not each.mixed or each.size < 4096 or each.file != str(files[0]), each
+    said = (f"{size} bytes {_share(found, size)}" for size in SIZES)
+    in_summary(f"by container, max-age {max_age}: asked {asked} times; torn passes of all: {', '.join(said)}")
+
+
+def _share(found: Sequence[fake_kept.Report], size: int) -> str:
+    these = [each for each in found if each.size == size]
+    return f"{sum(each.torn for each in these)}/{sum(each.passes for each in these)}"
