@@ -49,9 +49,7 @@ def memory(host: Host, directories: _Directories, *, events: bool) -> tuple[Memo
     own = directories[0]
     path = f"{own}/memory.stat"
     text = host.pread(path)
-    keys, values = parse.keys_and_values(text[max(0, text.find(_HIERARCHY)) :], path)
-    stat = dict(zip(_named_as_v2(keys), values, strict=True))
-    limit = _limit(stat.pop("hierarchical_memory_limit", None))
+    stat, limit, swap = _memory_stat(text[max(0, text.find(_HIERARCHY)) :], path)
     usage = _number(host, f"{own}/memory.usage_in_bytes") or 0
     peak = failures = oom_kills = None
     if events:
@@ -59,11 +57,19 @@ def memory(host: Host, directories: _Directories, *, events: bool) -> tuple[Memo
         failures = _number(host, f"{own}/memory.failcnt")
         control = f"{own}/memory.oom_control"
         oom_kills = parse.flat_keyed(host.pread(control), control).get("oom_kill")
-    swap = None
-    if "hierarchical_memsw_limit" in stat:
-        both = _limit(stat.pop("hierarchical_memsw_limit"))
-        swap = Swap(stat.get("swap", 0), None if both is None or limit is None else max(0, both - limit))
     return Memory(usage, limit, stat, peak, failures, oom_kills), swap
+
+
+@lru_cache(maxsize=64)
+def _memory_stat(text: bytes, path: str) -> tuple[Mapping[str, int], int | None, Swap | None]:
+    """The kernel brings memory.stat up to date only now and then, so that the same text often comes again."""
+    keys, values = parse.keys_and_values(text, path)
+    stat = dict(zip(_named_as_v2(keys), values, strict=True))
+    limit = _limit(stat.pop("hierarchical_memory_limit", None))
+    if "hierarchical_memsw_limit" not in stat:
+        return stat, limit, None
+    both = _limit(stat.pop("hierarchical_memsw_limit"))
+    return stat, limit, Swap(stat.get("swap", 0), None if both is None or limit is None else max(0, both - limit))
 
 
 _LRU = {"hierarchical_anon": "anon", "hierarchical_file": "file", "hierarchical_unevictable": "unevictable"}

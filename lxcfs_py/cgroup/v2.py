@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 from lxcfs_py.cgroup import parse
 from lxcfs_py.cgroup.model import Cpu, CpuTime, Hugetlb, Io, Memory, Part, Pids, Pressure, Quota, Swap, least
@@ -24,9 +25,7 @@ def memory(host: Host, directories: _Directories, *, events: bool) -> Memory | N
         return None
     own, current = found
     path = f"{own}/memory.stat"
-    stat = parse.flat_keyed(host.pread(path), path)
-    if "slab" not in stat:  # before Linux 5.11
-        stat["slab"] = stat.get("slab_reclaimable", 0) + stat.get("slab_unreclaimable", 0)
+    stat = _memory_stat(host.pread(path), path)
     limit = least(_limits(host, directories, "memory.max"))
     peak = failures = oom_kills = None
     if events:
@@ -35,6 +34,15 @@ def memory(host: Host, directories: _Directories, *, events: bool) -> Memory | N
         counts = parse.flat_keyed(host.pread(path), path)
         failures, oom_kills = counts.get("max"), counts.get("oom_kill")
     return Memory(parse.number(current, own) or 0, limit, stat, peak, failures, oom_kills)
+
+
+@lru_cache(maxsize=64)
+def _memory_stat(text: bytes, path: str) -> Mapping[str, int]:
+    """The kernel brings memory.stat up to date only now and then, so that the same text often comes again."""
+    stat = parse.flat_keyed(text, path)
+    if "slab" not in stat:  # before Linux 5.11
+        stat["slab"] = stat.get("slab_reclaimable", 0) + stat.get("slab_unreclaimable", 0)
+    return stat
 
 
 def swap(host: Host, directories: _Directories) -> Swap | None:
