@@ -19,12 +19,11 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 import stat
-import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 
 from lxcfs_py import running, worker
 from lxcfs_py.caller import Callers, Chooser, Container
@@ -66,6 +65,10 @@ _MOST_RENDERED = 8192
 """Files of which it is remembered when they were rendered."""
 _HELD = 1_000_000_000
 """Nanoseconds beyond its time for which a text is shown whose container blocks."""
+_MOST_RECENT = 64
+"""Files whose text is at hand."""
+_MOST_DESCRIPTORS = 1 << 20
+"""No process has more."""
 _LOOKED_AT = 4
 """Containers that are looked at whenever there is a new one: whether they are gone."""
 
@@ -186,11 +189,13 @@ class Shown:
         self._most = max_age * 3 // 4
         self._rendered: OrderedDict[int, int] = OrderedDict()
         """By inode: when, monotonic nanoseconds."""
+        self._recent: OrderedDict[int, Announced] = OrderedDict()
+        """By inode: so that many who ask at once, when a time is over, cost no file each."""
 
     def announce(self, node: int, *, by_read: bool) -> tuple[Announced, int]:
         """What the kernel is to believe, and for how many nanoseconds."""
         now = time.monotonic_ns()
-        known = self._announcements.get(node)
+        known = self._known(node)
         left = self._rendered.get(node, 0) + (self._whole if by_read else self._most) - now
         if known is not None and left > 0:
             return known, left
@@ -210,8 +215,20 @@ class Shown:
 
     def text(self, node: int) -> bytes:
         """What was announced last."""
-        announced = self._announcements.get(node) or self.announce(node, by_read=True)[0]
+        announced = self._known(node) or self.announce(node, by_read=True)[0]
         return announced.text
+
+    def _known(self, node: int) -> Announced | None:
+        known = self._recent.get(node) or self._announcements.get(node)
+        if known is not None:
+            self._remember(node, known)
+        return known
+
+    def _remember(self, node: int, announced: Announced) -> None:
+        self._recent[node] = announced
+        self._recent.move_to_end(node)
+        while len(self._recent) > _MOST_RECENT:
+            self._recent.popitem(last=False)
 
     def _render(self, node: int, known: Announced | None) -> Announced:
         kept = _LAYS[node & _PLACE]
@@ -220,6 +237,7 @@ class Shown:
             return known
         announced = Announced(max(time.time_ns(), known.changed + 1 if known is not None else 0), text)
         self._announcements.put(node, announced)
+        self._remember(node, announced)
         return announced
 
 
@@ -369,25 +387,34 @@ def serve(
 
     def let_go() -> bool:
         left = files.let_go() | run_dir.let_go()
-        drop(channel, containers.gone())
+        drop(connection, containers.gone())
         return left
 
     serving.run(Rest(slot, let_go))
 
 
-def drop(channel: Channel, gone: Sequence[str]) -> None:
+def drop(connection: int, gone: Sequence[str]) -> None:
     """Have the kernel drop what it keeps of containers: its pages are accounted to their cgroups, which else were never
-    quite gone. In a thread, since the kernel waits there for lookups that are ours to answer."""
-    if gone:
-        # The alarm that wakes us from a wait is for this thread, which waits.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGALRM,))
-        threading.Thread(target=_drop, args=(channel, gone), name="drop", daemon=True).start()
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    quite gone.
 
-
-def _drop(channel: Channel, gone: Sequence[str]) -> None:
-    for key in gone:
-        channel.answer(protocol.drop(tree.ROOT, key))
+    By a process of its own that nobody awaits: the kernel waits there, and hears of no signal, for lookups that are
+    ours to answer. It holds nothing that a successor of ours waits for.
+    """
+    if not gone:
+        return
+    between = os.fork()
+    if between:
+        os.waitpid(between, 0)
+        return
+    try:
+        os.closerange(3, connection)
+        os.closerange(connection + 1, _MOST_DESCRIPTORS)
+        if os.fork() == 0:
+            for key in gone:
+                with suppress(OSError):  # the kernel has dropped it by itself
+                    os.write(connection, protocol.drop(tree.ROOT, key))
+    finally:
+        os._exit(0)
 
 
 def folder(run_dir: str) -> str:

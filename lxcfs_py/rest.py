@@ -9,10 +9,13 @@ PEP 475). In the middle of a request nothing is closed: who serves looks there b
 
 from __future__ import annotations
 
+import logging
 import signal
 from collections.abc import Callable
 
 from lxcfs_py.rundir.slot import Slot
+
+_log = logging.getLogger(__name__)
 
 _AFTER = 5.0
 """Seconds: what is not used for one to two times as long is let go of."""
@@ -40,6 +43,10 @@ class Rest:
         if self._slot.length():
             signal.setitimer(signal.ITIMER_REAL, _BUSY)
             return
-        self.over = self._let_go()
+        try:
+            self.over = self._let_go()
+        except OSError as error:  # the tmpfs is full, or there may be no more processes
+            _log.warning("event=not-let-go cause=%r", str(error))
+            self.over = False
         if self.over:
             signal.setitimer(signal.ITIMER_REAL, _AFTER)

@@ -21,6 +21,7 @@ EVERY = 0.1
 def run(stage: Stage) -> Iterator[Figure]:
     """Figures of `kills` (ms), `kills: errors` (errors and empty texts)."""
     passes = stage.of(100_000, 5_000)
+    stage.say(f"{passes} reads")
     with stage.daemon(SUBJECT) as daemon, stage.container() as inside:
         paths = [f"{daemon.mount}/{file}" for file in stages.FILES]
         with inside.running(str(stage.reader), "-e", f"-n{passes}", *paths) as reader:

@@ -235,6 +235,16 @@ def test_a_later_process_reads_the_text_that_was_announced(rig: Rig) -> None:
     assert rig.lookup(KEY, "proc", "meminfo").node == found.node
 
 
+def test_many_who_ask_at_once_cost_no_file(rig: Rig) -> None:
+    rig.make()
+    found = rig.lookup(KEY, "proc", "meminfo")
+    text = rig.read(found.node)
+    for file in Path(rig.run_dir.path, "kept-files/announced").iterdir():
+        file.unlink()
+    assert rig.read(found.node) == text
+    assert rig.getattr(found.node).changed == found.changed
+
+
 def test_a_later_cgroup_of_the_same_path_has_other_inodes(rig: Rig) -> None:
     rig.make()
     found = rig.lookup(KEY, "proc", "meminfo")

@@ -80,6 +80,17 @@ def test_in_a_request_nothing_is_closed_but_soon_after(rest: MakeRest, slot: Slo
     assert calls == [False]
 
 
+def test_a_failure_ends_nobody(slot: Slot, rest: MakeRest, caplog: pytest.LogCaptureFixture) -> None:
+    def fail() -> bool:
+        raise OSError(28, "No space left on device")
+
+    resting = Rest(slot, fail)
+    resting.end()
+    signal.raise_signal(signal.SIGALRM)
+    assert not resting.over
+    assert "No space left" in caplog.text
+
+
 @pytest.fixture
 def host(tmp_path: Path) -> Iterator[Host]:
     for name in "abc":

@@ -45,8 +45,6 @@ WARMING_UP = 6
 """Megabytes: what the processes no longer share, once all have served."""
 QUIET = "--no-io-accounting"
 """Disks that come on the machine, in other tests, wake nobody."""
-SUPERVISOR_WAKES = 1
-"""In so short a time: every ten seconds it looks whether a worker hangs."""
 
 
 class Seen(NamedTuple):
@@ -151,14 +149,12 @@ def numbers_of_cgroups() -> dict[str, int]:
 def test_an_idle_daemon_uses_no_cpu_and_is_not_woken(story: Story) -> None:
     assert story.after.ticks == story.before.ticks
     woken = {name: count - story.before.wakes[name] for name, count in story.after.wakes.items()}
-    assert woken.pop("supervisor") <= SUPERVISOR_WAKES
     assert {name: count for name, count in woken.items() if count} == {}
 
 
 def test_only_the_sampler_wakes_while_a_load_average_is_kept(story: Story) -> None:
     before, after = story.sampling
     woken = {name: count - before.wakes[name] for name, count in after.wakes.items()}
-    assert woken.pop("supervisor") <= SUPERVISOR_WAKES
     assert 1 <= woken.pop("sampler") <= 3
     assert {name: count for name, count in woken.items() if count} == {}
     assert sum(after.ticks.values()) - sum(before.ticks.values()) <= 1
