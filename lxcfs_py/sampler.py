@@ -4,11 +4,13 @@ Sleeps without a time-out until a worker wakes it with a byte, then looks at eve
 as the kernel does for itself (kernel/sched/loadavg.c), and goes back to sleep when none is left: a record ends with its
 cgroup, or when nobody has asked for it in an hour. All state is in the run directory, so a sampler that is killed is
 replaced without loss; intervals that were missed are made up with the tasks of the moment. It also sweeps away the
-other records of cgroups that are gone, and has the I/O of disks that appear accounted (`blkio`).
+other records of cgroups that are gone and the load averages that a policy no longer wants, and has the I/O of disks
+that appear accounted (`blkio`).
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import select
@@ -19,7 +21,8 @@ from typing import Protocol, TypeVar
 
 from lxcfs_py import records
 from lxcfs_py.blkio import Accounting
-from lxcfs_py.cgroup import tasks
+from lxcfs_py.caller import Chooser
+from lxcfs_py.cgroup import hierarchy, tasks, tree
 from lxcfs_py.errors import Error
 from lxcfs_py.host import Host
 from lxcfs_py.records import LoadRecord
@@ -51,11 +54,17 @@ class Keeper(Protocol):
     def remove(self, kind: str, key: str) -> None: ...
 
 
-def run(host: Host, keeper: Keeper, wake: int, accounting: Accounting | None = None) -> None:
-    """Sample until the other end of the pipe `wake` is closed, and see to new disks meanwhile."""
+def run(
+    host: Host, keeper: Keeper, wake: int, accounting: Accounting | None = None, policies: Chooser | None = None
+) -> None:
+    """Sample until the other end of the pipe `wake` is closed, and see to new disks and policies meanwhile."""
     sources: list[int | Accounting] = [wake] if accounting is None else [wake, accounting]
     sweeps = Sweeps()
+    generation = None
     while True:
+        if policies is not None and generation != policies.generation[0]:
+            generation = policies.generation[0]
+            drop_unwanted(host, keeper, policies)
         now = _boot_now()
         busy = sample(host, keeper, now)
         if sweeps.are_due(now, busy):
@@ -144,6 +153,17 @@ def sweep(host: Host, keeper: Keeper) -> None:
             directory = records.split(keeper.record(kind, key) or b"")[0]
             if not directory or not host.exists(directory):
                 keeper.remove(kind, key)
+
+
+def drop_unwanted(host: Host, keeper: Keeper, policies: Chooser) -> None:
+    """Remove the load averages of those who by their policy are shown the host's."""
+    hierarchies = hierarchy.find(host)
+    for key in keeper.keys(records.LOAD):
+        directory = records.split(keeper.record(records.LOAD, key) or b"")[0]
+        path = hierarchy.path_of(hierarchies, directory)
+        with contextlib.suppress(OSError):
+            if path is not None and not policies.of(tree.at(hierarchies, path)).loadavg:
+                keeper.remove(records.LOAD, key)
 
 
 def _next_sample(now: int) -> int:

@@ -10,8 +10,8 @@ import socket
 
 _log = logging.getLogger(__name__)
 
-_OOM_SCORE_ADJ = -900
-"""Without this daemon every container's /proc is gone; still not unkillable."""
+OOM_SCORE_ADJ = -900
+"""As in deploy/systemd/lxcfs-py.service. Without this daemon every container's /proc is gone; still not unkillable."""
 
 _PATIENCE = 1.0
 """Seconds that a service manager may take to read what it was told before."""
@@ -36,6 +36,6 @@ def protect_from_oom(path: str = "/proc/self/oom_score_adj") -> None:
     """Ask to be killed late; needs CAP_SYS_RESOURCE, and is no matter without it."""
     try:
         with open(path, "w", encoding="ascii") as file:
-            file.write(str(_OOM_SCORE_ADJ))
+            file.write(str(OOM_SCORE_ADJ))
     except OSError as error:
         _log.debug("event=oom-score-adj-kept cause=%r", str(error))

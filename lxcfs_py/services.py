@@ -14,6 +14,7 @@ from lxcfs_py.filesystem import Filesystem
 from lxcfs_py.fuse import device, protocol, tree
 from lxcfs_py.fuse.options import MountOptions
 from lxcfs_py.host import Host
+from lxcfs_py.inforce import InForce
 from lxcfs_py.instance import Config
 from lxcfs_py.rest import Rest
 from lxcfs_py.rundir import RunDir
@@ -91,4 +92,6 @@ def pressures(config: Config, make: MakePressures, host: Host) -> Service:
 def sample(config: Config, host: Host, wake: int) -> None:
     """The process that serves nothing: it keeps the load averages, asleep at the pipe `wake` until it is needed."""
     accounting = blkio.watch(host) if config.io_accounting else None
-    sampler.run(host, RunDir(config.run_dir, SAMPLER), wake, accounting)
+    run_dir = RunDir(config.run_dir, SAMPLER)
+    policies = InForce(host, config.run_dir, run_dir.control.generation)
+    sampler.run(host, run_dir, wake, accounting, policies)

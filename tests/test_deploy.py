@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lxcfs_py import cli, policy
+from lxcfs_py import cli, policy, service
 from lxcfs_py.views.sysfs import SUBTREES
 from lxcfs_py.views.table import VIEWS
 
@@ -52,6 +52,11 @@ def test_every_virtual_file_is_bound_over_its_own_path(
     read: Callable[[], list[tuple[str, str]]], paths: set[str]
 ) -> None:
     assert sorted(read()) == [(f"{cli.MOUNT}/{path}", f"/{path}") for path in sorted(paths)]
+
+
+def test_the_service_manager_and_the_daemon_agree_on_when_it_is_killed_for_want_of_memory() -> None:
+    unit = (DEPLOY / "systemd/lxcfs-py.service").read_text()
+    assert re.findall(r"^OOMScoreAdjust=(.*)$", unit, re.MULTILINE) == [str(service.OOM_SCORE_ADJ)]
 
 
 def test_the_service_starts_a_command_that_our_parser_takes() -> None:

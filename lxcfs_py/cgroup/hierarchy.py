@@ -91,6 +91,14 @@ def directory(mount: Mount, path: str) -> str | None:
     return f"{mount.path}/{path.strip('/')}".rstrip("/")
 
 
+def path_of(hierarchies: Hierarchies, directory: str) -> str | None:
+    """The path of the cgroup that has a directory, relative to the Host's root; None where it is in no mount."""
+    for mount in hierarchies.mounts:
+        if directory.startswith(f"{mount.path}/"):
+            return mount.root.rstrip("/") + directory[len(mount.path) :]
+    return None
+
+
 def ancestry(mount: Mount, path: str) -> tuple[str, ...]:
     """Directories of a cgroup and its ancestors, itself first, without the hierarchy's root; empty for the root."""
     own = directory(mount, path)

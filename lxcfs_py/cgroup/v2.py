@@ -16,6 +16,8 @@ from lxcfs_py.cgroup.model import Cpu, CpuTime, Hugetlb, Io, Memory, Part, Pids,
 from lxcfs_py.host import Host
 
 _Directories = Sequence[str]
+_UNLIMITED_HUGE_PAGES = 1 << 62
+"""hugetlb.*.max of a new cgroup is no "max", but the largest number of whole huge pages (mm/hugetlb_cgroup.c)."""
 
 
 def memory(host: Host, directories: _Directories, *, events: bool) -> Memory | None:
@@ -144,8 +146,10 @@ def hugetlb(host: Host, directories: _Directories, sizes: Mapping[str, int]) -> 
     for label, size in sizes.items():
         usage = _nearest(host, directories, f"hugetlb.{label}.current")
         if usage is not None:
-            limits = _limits(host, directories, f"hugetlb.{label}.max")
-            found[size] = Hugetlb(parse.number(usage[1], usage[0]) or 0, least(limits))
+            limit = least(_limits(host, directories, f"hugetlb.{label}.max"))
+            if limit is not None and limit >= _UNLIMITED_HUGE_PAGES:
+                limit = None
+            found[size] = Hugetlb(parse.number(usage[1], usage[0]) or 0, limit)
     return found or None
 
 

@@ -27,33 +27,49 @@ key."""
 _HERE = 2
 _LEAST = 512
 _LONGEST_PEEK = 1 << 16
+_MOST = 1 << 14
+"""Records of all kinds: a container may make as many cgroups and pid namespaces as it likes, of some KiB each here."""
+_COUNT_AGAIN = 64
+"""So many may be made before they are counted anew."""
 
 
 class Records:
-    """`directory` is the run directory; `keep` is how many records stay open at most."""
+    """`directory` is the run directory; `keep` is how many records stay open at most, `most` how many there are."""
 
-    def __init__(self, directory: str, keep: int = 256) -> None:
+    def __init__(self, directory: str, keep: int = 256, most: int = _MOST) -> None:
         self._directory = f"{directory}/records"
         os.makedirs(self._directory, 0o700, exist_ok=True)
         self._locks = os.open(f"{self._directory}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._keep = keep
+        self._most = most
         self._open: dict[tuple[str, str], _Record] = {}
         self._old: dict[tuple[str, str], _Record] = {}
         """Open, but not used since `let_go`."""
+        self._room = 0
+        """How many more may be made without counting them."""
 
     def update(self, kind: str, key: str, change: Callable[[bytes | None], tuple[bytes, T]]) -> T:
         """Change a record: `change` gets it (None the first time) and gives the new one and what to return.
 
-        Nobody else changes that record meanwhile, in this process or another; `change` must not come back here.
+        Nobody else changes that record meanwhile, in this process or another; `change` must not come back here. Where
+        there are too many records a new one is not kept: what is read is right, but forgotten.
         """
         record = self._open.get((kind, key)) or self._keep_open(kind, key)
         fcntl.lockf(self._locks, fcntl.LOCK_EX, 1, record.place)
         try:
-            text, result = change(record.read())
-            record.write(text)
+            known = record.read()
+            text, result = change(known)
+            if known is not None or self._has_room():
+                record.write(text)
             return result
         finally:
             fcntl.lockf(self._locks, fcntl.LOCK_UN, 1, record.place)
+
+    def _has_room(self) -> bool:
+        if self._room <= 0:
+            self._room = min(_COUNT_AGAIN, self._most - len(os.listdir(self._directory)))
+        self._room -= 1
+        return self._room >= 0
 
     def record(self, kind: str, key: str) -> bytes | None:
         """A record as it is now, None where there is none."""

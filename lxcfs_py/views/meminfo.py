@@ -63,6 +63,9 @@ _PLACES = {label: place for place, label in enumerate((*_COMPUTED, *_ONE_KEY))}
 _MASK = bytes.maketrans(b" 0123456789", b"0" * 11)
 _MASKED_LINE = re.compile(rb"([^:\n]+):(0+)(kB)?\n")
 _SWAP_LINE = re.compile(rb"^(SwapTotal|SwapFree|SwapCached|Zswap|Zswapped|CommitLimit):( +\d+) kB$", re.MULTILINE)
+_POOL = (b"HugePages_Total", b"HugePages_Free", b"Hugetlb")
+_POOL_NUMBERS = (b"MemTotal", b"Hugepagesize", b"HugePages_Total", b"Hugetlb")
+_POOL_LINE = re.compile(rb"^(MemTotal|Hugepagesize|HugePages_Total|HugePages_Free|Hugetlb):( +)(\d+)", re.MULTILINE)
 
 
 class _Layout(NamedTuple):
@@ -83,14 +86,11 @@ def narrowed(host_text: bytes) -> frozenset[Part]:
 
 
 def render(snapshot: Snapshot, host_text: bytes) -> bytes:
-    """The host's text without a limit on memory or swap; with one on swap alone, or a policy of not telling of it, the
-    host's but for the lines of swap."""
+    """The host's text without a limit on memory, swap or huge pages; with one on the latter two alone, or a policy of
+    not telling of swap, the host's but for the lines of those."""
     memory = snapshot.memory
-    limited = swaps.limited(snapshot)
-    if not limited and snapshot.policy.zswap:
-        return host_text
     if memory is None or memory.limit is None:
-        return _with_swap_lines(host_text, _swap_lines(snapshot, host_text) if limited else _NO_ZSWAP)
+        return _with_swap(snapshot, _with_huge_pages(snapshot.hugetlb or {}, host_text))
     layout = _layout(host_text.translate(_MASK))
     try:
         host = [int(host_text[start:end] or b"0") for start, end in layout.numbers]
@@ -177,6 +177,28 @@ def _swap_lines(snapshot: Snapshot, host_text: bytes) -> Mapping[bytes, int]:
         b"Zswapped": min(stat.get("zswapped", 0) >> 10, used),
         b"CommitLimit": host.get(b"CommitLimit", 0) - host.get(b"SwapTotal", 0) + total,
     }
+
+
+def _with_huge_pages(hugetlb: Mapping[int, Hugetlb], host_text: bytes) -> bytes:
+    """Huge pages have limits of their own, which hold without one on memory too."""
+    if all(each.limit is None for each in hugetlb.values()):
+        return host_text
+    host = {line[1]: int(line[3]) for line in _POOL_LINE.finditer(host_text)}
+    total, page, pages, pool = (host.get(label, 0) for label in _POOL_NUMBERS)
+    values = dict(zip(_POOL, _huge_pages(hugetlb, total, page, pages, pool), strict=True))
+
+    def line(known: re.Match[bytes]) -> bytes:
+        value = values.get(known[1])
+        return known[0] if value is None else b"%b:%*d" % (known[1], len(known[2] + known[3]), value)
+
+    return _POOL_LINE.sub(line, host_text)
+
+
+def _with_swap(snapshot: Snapshot, host_text: bytes) -> bytes:
+    limited = swaps.limited(snapshot)
+    if not limited and snapshot.policy.zswap:
+        return host_text
+    return _with_swap_lines(host_text, _swap_lines(snapshot, host_text) if limited else _NO_ZSWAP)
 
 
 def _with_swap_lines(host_text: bytes, values: Mapping[bytes, int]) -> bytes:

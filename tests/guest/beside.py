@@ -18,7 +18,7 @@ from typing import NamedTuple
 from tests.guest import kernels, run, suite
 
 _AT_A_TIME = 2
-_NICE = 10
+_NICE = 5
 _PARTS = 8
 """Of the system tests in User Mode Linux."""
 

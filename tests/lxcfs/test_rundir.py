@@ -154,6 +154,18 @@ def test_descriptors_are_bounded(directory: str) -> None:
     assert all(records.record("load", f"/{number}") == b"2" for number in range(100))
 
 
+def test_records_are_bounded_in_number_and_one_that_is_not_kept_is_still_told(directory: str) -> None:
+    first, other = (Records(directory, most=9) for _ in range(2))  # the lock is one
+    for number in range(20):
+        for each in (first, other):
+            told = each.update("load", str(number), lambda old: (b"text", old))
+            assert told == (b"text" if each is other and number < 8 else None)
+    assert sorted(first.keys("load"), key=int) == [str(number) for number in range(8)]
+    first.remove("load", "0")
+    assert Records(directory, most=9).update("load", "20", lambda old: (b"text", None)) is None
+    assert "20" in first.keys("load")
+
+
 def test_killed_writers_lose_and_tear_nothing(directory: str) -> None:
     shared = mmap.mmap(-1, 4096)
     finished = memoryview(shared).cast("Q")

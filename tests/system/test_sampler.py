@@ -12,7 +12,7 @@ import pytest
 
 from lxcfs_py import records, sampler
 from lxcfs_py.cgroup import hierarchy, tree
-from lxcfs_py.cgroup.model import Load, Tasks
+from lxcfs_py.cgroup.model import Load, Policy, Tasks
 from lxcfs_py.host import Host
 from lxcfs_py.records import LoadRecord
 from lxcfs_py.views import loadavg
@@ -121,6 +121,27 @@ def test_a_record_ends_with_its_cgroup(host: Host, keeper: Memory) -> None:
         assert sampler.sample(host, keeper, STEP)
     assert not sampler.sample(host, keeper, 2 * STEP)
     assert keeper.kept == {}
+
+
+class Chosen:
+    """Who says whether a cgroup is to have load averages of its own."""
+
+    generation = (1,)
+
+    def __init__(self, **wanted: bool) -> None:
+        self._wanted = wanted
+
+    def of(self, cgroup: tree.Cgroup) -> Policy:
+        return Policy(loadavg=self._wanted[cgroup.path.rpartition("/")[2].replace("-", "_")])
+
+
+def test_a_load_average_that_a_policy_does_not_want_is_forgotten(host: Host, keeper: Memory) -> None:
+    with cgroups.made(GROUP):
+        begin(host, keeper)
+        sampler.drop_unwanted(host, keeper, Chosen(lxt_sampler=True))
+        assert keeper.keys(records.LOAD) == ["x"]
+        sampler.drop_unwanted(host, keeper, Chosen(lxt_sampler=False))
+        assert keeper.kept == {}
 
 
 def test_a_sweep_removes_the_records_of_cgroups_that_are_gone(host: Host, keeper: Memory) -> None:

@@ -73,19 +73,24 @@ def explain(snapshot: Snapshot, host_text: bytes, text: bytes) -> Explained:
     """Every line of the text."""
     decided = ("memory.limit", "swap.limit")
     limited = swaps.limited(snapshot)
-    if not limited and snapshot.policy.zswap:
+    pools = any(each.limit is not None for each in (snapshot.hugetlb or {}).values())
+    if not limited and not pools and snapshot.policy.zswap:
         return Explained(host="no limit on memory or swap: the machine is what it can use", decided=decided)
     facts = {
         f"host.{name(label)}": Fact(int(value), _unit(unit), Reading("/proc/meminfo", f"{label}: {value}{unit}"))
         for label, value, unit in _LINE.findall(host_text.decode("ascii", "replace"))
     }
-    formulas: dict[str, tuple[str, str]] = dict(_swap(snapshot)) if limited else dict(_NO_ZSWAP)
+    formulas: dict[str, tuple[str, str]] = dict(_swap(snapshot)) if limited else {}
+    if not limited and not snapshot.policy.zswap:
+        formulas |= _NO_ZSWAP
     memory = snapshot.memory
     if memory is not None and memory.limit is not None:
         facts["used"] = Fact(unit="kB", formula="MemTotal - MemFree", how=_IN_USE)
         formulas |= {label: (formula, "") for label, formula in FORMULAS.items()}
-        formulas |= _huge_pages(snapshot, facts)
-    elif limited:
+        formulas |= _huge_pages(snapshot, facts, "MemTotal")
+    elif pools:
+        formulas |= _huge_pages(snapshot, facts, "host.MemTotal")
+    if limited and "used" not in facts:
         in_use = "min(memory.usage, machine.memory) // 1024" if memory is not None else "0"
         facts["in_use"] = Fact(unit="kB", formula=in_use, how=_IN_USE)
         formulas |= {label: (formula, "") for label, formula in _SWAP_ALONE.items()}
@@ -125,8 +130,8 @@ def _swap(snapshot: Snapshot) -> Iterator[tuple[str, tuple[str, str]]]:
     yield "swap_used", ("0", none)
 
 
-def _huge_pages(snapshot: Snapshot, facts: Mapping[str, Fact]) -> dict[str, tuple[str, str]]:
-    """The default size alone has lines of its own; Hugetlb counts all sizes."""
+def _huge_pages(snapshot: Snapshot, facts: Mapping[str, Fact], total: str) -> dict[str, tuple[str, str]]:
+    """The default size alone has lines of its own; Hugetlb counts all sizes. `total` bounds them."""
     size = facts.get("host.Hugepagesize")
     if size is None or not size.value or not getattr(facts.get("host.Hugetlb"), "value", 0):
         why = "the machine has no huge pages set aside"
@@ -142,7 +147,7 @@ def _huge_pages(snapshot: Snapshot, facts: Mapping[str, Fact]) -> dict[str, tupl
     limit = f", {mine}.limit // 1024 // host.Hugepagesize" if accounted else ""
     usage = f"{mine}.usage // 1024 // host.Hugepagesize" if accounted else "0"
     return {
-        "HugePages_Total": (f"min(host.HugePages_Total, MemTotal // host.Hugepagesize{limit})", ""),
+        "HugePages_Total": (f"min(host.HugePages_Total, {total} // host.Hugepagesize{limit})", ""),
         "HugePages_Free": (f"max(0, HugePages_Total - {usage})", ""),
-        "Hugetlb": (f"min(MemTotal, HugePages_Total * host.Hugepagesize + {pool})", "all page sizes together"),
+        "Hugetlb": (f"min({total}, HugePages_Total * host.Hugepagesize + {pool})", "all page sizes together"),
     }

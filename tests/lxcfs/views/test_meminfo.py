@@ -155,6 +155,17 @@ def test_huge_pages_are_the_limit_and_the_containers_own_use(
 
 
 @pytest.mark.parametrize("memory", [None, Memory(100 * MB, None, STAT)])
+def test_with_a_limit_on_huge_pages_alone_only_their_lines_differ(memory: Memory | None) -> None:
+    hugetlb = {2 * MB: Hugetlb(6 * MB, 20 * MB), 1 << 30: Hugetlb(0, None)}
+    text = meminfo.render(container(memory=memory, hugetlb=hugetlb, swap=None), MEMINFO)
+    own = {"HugePages_Total": 10, "HugePages_Free": 7, "Hugetlb": 1044 * KB}
+    assert lines(text) == lines(MEMINFO) | own
+    assert [len(line) for line in text.splitlines()] == [len(line) for line in MEMINFO.splitlines()]
+    both = lines(meminfo.render(container(memory=memory, hugetlb=hugetlb, swap=Swap(16 * MB, 64 * MB)), MEMINFO))
+    assert both == lines(meminfo.render(container(memory=memory, swap=Swap(16 * MB, 64 * MB)), MEMINFO)) | own
+
+
+@pytest.mark.parametrize("memory", [None, Memory(100 * MB, None, STAT)])
 @pytest.mark.parametrize("swap", [None, Swap(9 * MB, None)])
 def test_without_a_limit_it_is_the_hosts_text(memory: Memory | None, swap: Swap | None) -> None:
     assert meminfo.render(container(memory=memory, swap=swap), MEMINFO) is MEMINFO
