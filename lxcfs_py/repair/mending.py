@@ -22,6 +22,9 @@ from lxcfs_py.repair.stacks import Covered, Stack
 _AT_ONCE = 64
 """Mounts that are prepared before the next visit; each has some descriptors."""
 
+_SOURCES = 256
+"""Files of ours that are kept open; containers have the same ones bound."""
+
 
 class Given(NamedTuple):
     """What is known before the first namespace is entered."""
@@ -50,6 +53,7 @@ class Mender:
         self._given = given
         self._visitor = Visitor()
         self._closing = ExitStack()
+        self._sources: dict[str, int | None] = {}
 
     def mend(self, namespace: Namespace) -> list[Outcome]:
         """What became of each dead mount that is, or would be, seen there; ESRCH where the namespace is gone."""
@@ -63,17 +67,9 @@ class Mender:
 
     def _mend(self, namespace: Namespace, found: list[Stack]) -> list[Outcome]:
         self._visitor.go_home()
-        prepared = [(stack, self._prepare(stack)) for stack in found]
+        prepared = [self._prepare(stack) for stack in found]
         self._visitor.enter(namespace)
-        outcomes = []
-        for stack, job in prepared:
-            if isinstance(job, Outcome):
-                outcomes.append(job)
-            elif self._given.dry:
-                outcomes.append(_outcome(stack.seen, job.to, "due"))
-            else:
-                outcomes.append(self._carry_out(job))
-        return outcomes
+        return [job if isinstance(job, Outcome) else self._carry_out(job) for job in prepared]
 
     def _covered(self, covered: Covered) -> Outcome:
         return _outcome(covered.mount, self._ours(covered.mount), "left", f"a mount of {covered.by.fstype} lies on it")
@@ -87,6 +83,8 @@ class Mender:
         if to is None:
             return _outcome(stack.seen, None, "left", "it is not known what this showed")
         try:
+            if self._given.dry and self._source(to) is not None:
+                return _outcome(stack.seen, to, "due")
             fresh = self._copy(to, stack.seen)
             if fresh is None:
                 return _outcome(stack.seen, None, "left", "lxcfs-py has no such file")
@@ -101,14 +99,25 @@ class Mender:
 
     def _copy(self, path: str, like: MountInfo) -> Fresh | None:
         """A copy of ours; None where we have no such path."""
-        try:
-            source = self._visitor.open_at_home(path)
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        try:
-            return self._kept(attach.copy(source, like))
-        finally:
-            os.close(source)
+        source = self._source(path)
+        return None if source is None else self._kept(attach.copy(source, like))
+
+    def _source(self, path: str) -> int | None:
+        """A descriptor of a path of ours, kept for the next container; None where there is none."""
+        if path not in self._sources:
+            if len(self._sources) >= _SOURCES:
+                self._forget_sources()
+            try:
+                self._sources[path] = self._visitor.open_at_home(path)
+            except (FileNotFoundError, NotADirectoryError):
+                self._sources[path] = None
+        return self._sources[path]
+
+    def _forget_sources(self) -> None:
+        for descriptor in self._sources.values():
+            if descriptor is not None:
+                os.close(descriptor)
+        self._sources.clear()
 
     def _kept(self, fresh: Fresh) -> Fresh:
         self._closing.callback(os.close, fresh.descriptor)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from itertools import chain
 from typing import Any, NamedTuple
 
 from lxcfs_py.cgroup import hierarchy, parse
@@ -25,6 +26,8 @@ _LOOK = 2.0
 _ASK = 2.0
 _MEND = 10.0
 """Seconds for one namespace, one device, one namespace."""
+_LANES = 8
+"""Namespaces that are mended side by side: an unmount waits for all CPUs, mostly asleep."""
 _SAMPLES = 4
 _STUCK = 8
 """Devices that do not answer, after which no other is asked: each keeps a child."""
@@ -57,6 +60,8 @@ class Survey(NamedTuple):
     """Devices that somebody holds and that do not answer."""
     todo: tuple[Namespace, ...]
     """With a dead one, in the order in which they are to be mended."""
+    related: frozenset[Namespace]
+    """Those of them that mounts pass between: they are mended one after another."""
     hidden: int
     """Processes whose namespace we may not see."""
 
@@ -78,14 +83,21 @@ def survey(host: Host, wanted: Wanted) -> Survey:
     dead, unseen, silent = _ask(host, by_device, wanted)
     todo = [namespace for namespace, those in mounts.items() if any(mount.device in dead for mount in those)]
     todo.sort(key=lambda namespace: _receives(mounts[namespace]))
+    related = frozenset(namespace for namespace in todo if any(each.propagation for each in mounts[namespace]))
     seen = frozenset(mount.device for those in mounts.values() for mount in those)
-    return Survey(seen, dead, unseen, silent, tuple(todo), hidden)
+    return Survey(seen, dead, unseen, silent, tuple(todo), related, hidden)
 
 
 def mend(host: Host, wanted: Wanted, known: Survey, tell: Tell = lambda _done, _all: None) -> Iterator[Mended]:
     """What became, or would become, of each namespace that has something to repair."""
     given = Given(known.dead, known.unseen, wanted.names, wanted.places, wanted.dry)
-    for done, (namespace, answer) in enumerate(turns.each(known.todo, lambda: _begin_mending(given), _MEND), 1):
+    alone = [namespace for namespace in known.todo if namespace not in known.related]
+    related = [namespace for namespace in known.todo if namespace in known.related]
+    answers = chain(
+        turns.each(alone, lambda: _begin_mending(given), _MEND, _LANES),
+        turns.each(related, lambda: _begin_mending(given), _MEND),
+    )
+    for done, (namespace, answer) in enumerate(answers, 1):
         tell(done, len(known.todo))
         if isinstance(answer, ProcessLookupError):
             continue

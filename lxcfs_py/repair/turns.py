@@ -14,9 +14,11 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 from lxcfs_py import linux
 
@@ -25,54 +27,96 @@ Task = TypeVar("Task")
 _LAST = (1 << 32) - 1
 
 
-def each(
-    tasks: Sequence[Task], begin: Callable[[], Callable[[Task], Any]], seconds: float
-) -> Iterator[tuple[Task, Any]]:
-    """Each task with what JSON can carry of its result, or with the OSError that it ended in: ETIMEDOUT where it took
-    more than `seconds`. `begin` is called in each child and gives what does a task."""
-    at = 0
-    while at < len(tasks):
-        reading, writing = os.pipe2(os.O_CLOEXEC)
-        child = os.fork()
-        if child == 0:
-            _work(tasks[at:], begin, writing)
+@dataclass(slots=True)
+class _Lane(Generic[Task]):
+    """A child and the tasks that are left to it, the one that it is at first."""
+
+    tasks: deque[Task]
+    child: int = 0
+    reading: int = -1
+    until: float = 0.0
+    rest: bytes = b""
+
+    def start(self, begin: Callable[[], Callable[[Task], Any]], seconds: float) -> None:
+        self.reading, writing = os.pipe2(os.O_CLOEXEC)
+        self.child = os.fork()
+        if self.child == 0:
+            _work(self.tasks, begin, writing)
         os.close(writing)
-        try:
-            for answer in _answers(reading, seconds):
-                yield tasks[at], answer
-                at += 1
-                if at == len(tasks):
-                    break
-                if isinstance(answer, OSError) and answer.errno in (errno.ETIMEDOUT, errno.ECHILD):
-                    break
-        finally:
-            os.close(reading)
-            with suppress(ProcessLookupError):
-                os.kill(child, signal.SIGKILL)
-            _reap(child)
+        self.rest, self.until = b"", time.monotonic() + seconds
 
-
-def _answers(reading: int, seconds: float) -> Iterator[Any]:
-    waiting = select.poll()
-    waiting.register(reading, select.POLLIN)
-    rest = b""
-    until = time.monotonic() + seconds
-    while True:
-        if not waiting.poll(max(0.0, until - time.monotonic()) * 1000):
-            yield OSError(errno.ETIMEDOUT, f"took more than {seconds:.0f} s")
-            return
-        piece = os.read(reading, 1 << 16)
+    def answers(self, seconds: float) -> Iterator[Any]:
+        """What there is to read; an OSError is the last."""
+        piece = os.read(self.reading, 1 << 16)
         if not piece:
             yield OSError(errno.ECHILD, "ended without an answer")
             return
-        *lines, rest = (rest + piece).split(b"\n")
+        *lines, self.rest = (self.rest + piece).split(b"\n")
         for line in lines:
-            until = time.monotonic() + seconds
+            self.until = time.monotonic() + seconds
             result, error = json.loads(line)
-            yield result if error is None else OSError(*error)
+            yield result if error is None else _Failure(*error)
+
+    def end(self) -> None:
+        if self.child:
+            os.close(self.reading)
+            with suppress(ProcessLookupError):
+                os.kill(self.child, signal.SIGKILL)
+            _reap(self.child)
+            self.child = 0
 
 
-def _work(tasks: Sequence[Task], begin: Callable[[], Callable[[Task], Any]], writing: int) -> None:
+class _Failure(OSError):
+    """Of the task: its child goes on."""
+
+
+def each(
+    tasks: Sequence[Task], begin: Callable[[], Callable[[Task], Any]], seconds: float, lanes: int = 1
+) -> Iterator[tuple[Task, Any]]:
+    """Each task with what JSON can carry of its result, or with the OSError that it ended in: ETIMEDOUT where it took
+    more than `seconds`. `begin` is called in each child and gives what does a task; with more `lanes` that many
+    children work side by side, and the results come as they are there."""
+    waiting = select.poll()
+    by_descriptor: dict[int, _Lane[Task]] = {}
+
+    def start(lane: _Lane[Task]) -> None:
+        if lane.tasks:
+            lane.start(begin, seconds)
+            by_descriptor[lane.reading] = lane
+            waiting.register(lane.reading, select.POLLIN)
+
+    def end(lane: _Lane[Task]) -> None:
+        waiting.unregister(lane.reading)
+        del by_descriptor[lane.reading]
+        lane.end()
+
+    try:
+        for number in range(min(lanes, len(tasks))):
+            start(_Lane(deque(tasks[number::lanes])))
+        while by_descriptor:
+            until = min(lane.until for lane in by_descriptor.values())
+            ready = waiting.poll(max(0.0, until - time.monotonic()) * 1000)
+            for lane in [by_descriptor[descriptor] for descriptor, _ in ready] or _late(by_descriptor.values()):
+                found = (
+                    lane.answers(seconds) if ready else [OSError(errno.ETIMEDOUT, f"took more than {seconds:.0f} s")]
+                )
+                for answer in found:
+                    yield lane.tasks.popleft(), answer
+                    if not lane.tasks or (isinstance(answer, OSError) and not isinstance(answer, _Failure)):
+                        end(lane)
+                        start(lane)
+                        break
+    finally:
+        for lane in by_descriptor.values():
+            lane.end()
+
+
+def _late(lanes: Iterable[_Lane[Task]]) -> list[_Lane[Task]]:
+    now = time.monotonic()
+    return [lane for lane in lanes if lane.until <= now]
+
+
+def _work(tasks: Iterable[Task], begin: Callable[[], Callable[[Task], Any]], writing: int) -> None:
     status = 1
     try:
         alone(writing)

@@ -42,6 +42,7 @@ ERRORS: Sequence[tuple[list[str], int, str, str]] = [
     ),
     (["/var/lib/lxcfs"], 2, "/var/lib/lxcfs: not a command", "lxcfs-py serve /var/lib/lxcfs"),
     (["status", "--run-dir", "/nonexistent/run"], 1, "nobody serves", "lxcfs-py serve"),
+    (["repair", "--run-dir", "/nonexistent/run"], 1, "nobody serves", "lxcfs-py serve repairs"),
     (["show", "meminfo"], 2, "--pid", "lxcfs-py show --help"),
     (["show", "--pid", "0", "meminfo"], 1, "no process 0", "ps shows"),
     (["show", "--pid", "99999999", "meminfo"], 1, "no process 99999999", "ps shows"),
@@ -70,7 +71,7 @@ def test_an_error_is_one_line_and_a_hint(words: list[str], status: int, message:
     "words",
     [
         ["--help"],
-        *([command, "--help"] for command in ("serve", "check-config", "status", "show", "containers")),
+        *([command, "--help"] for command in ("serve", "check-config", "status", "repair", "show", "containers")),
         ["--version"],
     ],
 )

@@ -27,7 +27,7 @@ from tests.cgroups import Limits
 from tests.system.serving import REAL, Served, serving, started
 
 CLI = (sys.executable, "-m", "lxcfs_py.cli")
-GROUP = "/lxt-repair"
+GROUP = f"/lxt-repair-{os.getpid()}"
 LIMITED = "MemTotal:          65536 kB"
 SECONDS = 60
 BROKEN = "Transport endpoint is not connected"

@@ -204,6 +204,27 @@ def test_before_linux_6_5_ours_comes_after_one_whose_path_the_kernel_forgot(tmp_
             ]
 
 
+@NEEDS_LXCFS
+def test_what_cannot_be_repaired_stays_broken_and_is_a_failure(tmp_path: Path) -> None:
+    with (
+        lxcfs(tmp_path / "peer") as peer,
+        box(tmp_path / "peer", FILES) as outer,
+        nested(outer, "--user", "--map-root-user") as inner,
+    ):
+        kill_all(peer.pid, tmp_path / "peer")
+        time.sleep(1.2)
+        os.access(tmp_path / "peer/proc/stat", os.F_OK)
+        with served(tmp_path, "--no-repair") as daemon:
+            before = inner.at("/proc/stat")
+            done = repair(daemon.run_dir, before=OLD_KERNEL)
+            assert outer.memory() == LIMITED
+            assert done.returncode == 1, "locked, and the kernel forgot its path"
+            assert "lxcfs-py: 1 of 2 containers are not repaired" in done.stderr
+            assert "failed: invalid argument" in done.stdout
+            assert inner.memory() == BROKEN
+            assert inner.at("/proc/stat") == before
+
+
 def test_in_a_user_namespace_of_less_rights_ours_lies_over_the_locked_one(tmp_path: Path) -> None:
     with dead(tmp_path) as mount, box(mount, FILES) as outer, nested(outer, "--user", "--map-root-user") as inner:
         killed(tmp_path)

@@ -39,7 +39,7 @@ def lxcfs(lxc: Lxc) -> Iterator[subprocess.Popen[bytes]]:
 @pytest.mark.peer
 @pytest.mark.skipif(not HOOK.exists(), reason="no lxcfs")
 def test_containers_of_lxc_move_over_from_a_killed_lxcfs() -> None:
-    with debian.lxc("/lxt-lxc-repair") as lxc:
+    with debian.lxc(f"/lxt-lxc-repair-{os.getpid()}") as lxc:
         debian.make(lxc, "privileged", folders=["var/lib/lxcfs"])
         debian.make(lxc, "unprivileged", *UNPRIVILEGED, owner=100000)
         with lxcfs(lxc) as peer, debian.running(lxc, "privileged") as one, debian.running(lxc, "unprivileged") as other:

@@ -15,7 +15,7 @@ _DONE = Outcome("/proc/stat", "fuse.lxcfs", "0:44", "/proc/stat", "/v/proc/stat"
 _LEFT = Outcome("/a\nb", "fuse.lxcfs", "0:44", "/x", None, "left", "lxcfs-py has no such file")
 _FAILED = _DONE._replace(state="failed", why="no space left on device")
 _ALL = [Mended(7, "/c\x1b", (_DONE, _LEFT)), Mended(88, "/d", (_FAILED,)), Mended(9, "/e", (), "took more than 10 s")]
-_KNOWN = Survey(frozenset({"0:44"}), frozenset({"0:44"}), frozenset(), ("0:50",), (), 2)
+_KNOWN = Survey(frozenset({"0:44"}), frozenset({"0:44"}), frozenset(), ("0:50",), (), frozenset(), 2)
 
 
 def test_the_table_is_one_line_for_each_mount_and_shows_no_control_characters() -> None:

@@ -61,6 +61,15 @@ def test_after_one_that_hangs_or_dies_another_child_goes_on() -> None:
     ]
 
 
+def test_several_children_work_side_by_side_and_each_task_is_done_once() -> None:
+    tasks = [f"task {number}" for number in range(20)]
+    began = time.monotonic()
+    done = list(turns.each([*tasks, "hang", "die", "fail"], begin, 1.0, 4))
+    assert sorted(task for task, _ in done) == sorted([*tasks, "hang", "die", "fail"])
+    assert {answer[0] for _, answer in done if isinstance(answer, list)} == set(tasks)
+    assert time.monotonic() - began < 30
+
+
 def test_a_child_holds_no_descriptor_of_ours_and_ends_when_nobody_listens() -> None:
     reading, writing = os.pipe()
     answers = turns.each(["a", "hang"], begin, 60.0)
