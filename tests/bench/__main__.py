@@ -24,6 +24,7 @@ from tests.bench import figures as values
 from tests.bench.figures import Figure, Judged
 from tests.bench.measurements import BY_NAME
 
+_FAILURES = (errors.Error, OSError, subprocess.CalledProcessError)
 README = Path(__file__).parents[2] / "README.md"
 
 
@@ -40,8 +41,8 @@ def machine() -> dict[str, object]:
     }
 
 
-def measure(options: argparse.Namespace) -> list[Judged]:
-    """All that is asked for, in the order of the table; what shares a run is run once."""
+def measure(options: argparse.Namespace) -> tuple[list[Judged], list[str]]:
+    """All that is asked for, in the order of the table, and what failed; what shares a run is run once."""
     begun = time.monotonic()
 
     def say(what: str) -> None:
@@ -50,19 +51,24 @@ def measure(options: argparse.Namespace) -> list[Judged]:
 
     wanted = [BY_NAME[each] for each in options.only]
     found: list[Figure] = []
+    failed: list[str] = []
     name = ""
     with stage.stage(quick=options.quick, rounds=options.rounds, files=options.files, say=say) as made:
         for run in dict.fromkeys(one.run for one in wanted):
             name = ", ".join(one.name for one in wanted if one.run is run)
-            found += run(made)
-    say("done")
-    print(file=sys.stderr)
-    return [
+            try:
+                found += run(made)
+            except (*_FAILURES, AssertionError) as error:  # what else was measured is told all the same
+                failed.append(name)
+                say(f"failed: {error!r}\n")
+    say("done\n")
+    judged = [
         values.judge(figure, one.unit, one.peer, one.goals)
         for one in wanted
         for figure in found
         if figure.measurement == one.name
     ]
+    return judged, failed
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -90,18 +96,20 @@ def run(options: argparse.Namespace) -> None:
         raise errors.UsageError("the bench makes mounts and cgroups and must be root", "sudo make bench")
     before = values.parse(json.loads(options.compare.read_text())["figures"]) if options.compare else []
     about = machine()
-    judged = measure(options)
+    judged, failed = measure(options)
     print(", ".join(f"{key} {value}" for key, value in about.items()) + f"\n\n{report.text(judged, before)}", end="")
+    if options.json:
+        document = {"machine": about, "quick": options.quick, "figures": values.as_json(judged)}
+        options.json.write_text(json.dumps(document, indent=1) + "\n")
     tables = report.about(about) + report.markdown(judged)
     if options.markdown:
         options.markdown.write_text(tables)
     if options.plot:
         options.plot.write_text(plot.svg([one.figure for one in judged]))
+    if failed:
+        raise errors.Error(f"failed: {'; '.join(failed)}")
     if options.update_readme:
         README.write_text(report.replaced(README.read_text(), tables))
-    if options.json:
-        document = {"machine": about, "quick": options.quick, "figures": values.as_json(judged)}
-        options.json.write_text(json.dumps(document, indent=1) + "\n")
 
 
 def main() -> int:
@@ -112,7 +120,7 @@ def main() -> int:
         signal.signal(number, leave)
     try:
         run(parse(sys.argv[1:]))
-    except (errors.Error, OSError, subprocess.CalledProcessError) as error:
+    except _FAILURES as error:
         print("\n".join(f"bench: {line}" for line in errors.describe(error)), file=sys.stderr)
         return 1
     return 0

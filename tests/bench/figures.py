@@ -35,7 +35,7 @@ class Goal(NamedTuple):
     def text(self, unit: str) -> str:
         """As "<= 0.75" or "<= 50 ms"."""
         sign = ">=" if self.at_least else "<="
-        return f"{sign} {self.bound:g}" + ("" if self.of == "ratio" else f" {unit}")
+        return f"{sign} {self.bound:g}" + ("" if self.of == "ratio" else f" {unit}".rstrip())
 
 
 Goals = Sequence[tuple[str, Goal]]
