@@ -30,7 +30,7 @@ _LONGEST_PEEK = 1 << 16
 _MOST = 1 << 14
 """Records of all kinds: a container may make as many cgroups and pid namespaces as it likes, of some KiB each here."""
 _COUNT_AGAIN = 64
-"""So many may be made before they are counted anew."""
+"""So many may be made, or refused, before they are counted anew."""
 
 
 class Records:
@@ -46,7 +46,7 @@ class Records:
         self._old: dict[tuple[str, str], _Record] = {}
         """Open, but not used since `let_go`."""
         self._room = 0
-        """How many more may be made without counting them."""
+        """How many more may be made, or below 0 not be made, without counting them: to count takes milliseconds."""
 
     def update(self, kind: str, key: str, change: Callable[[bytes | None], tuple[bytes, T]]) -> T:
         """Change a record: `change` gets it (None the first time) and gives the new one and what to return.
@@ -66,10 +66,12 @@ class Records:
             fcntl.lockf(self._locks, fcntl.LOCK_UN, 1, record.place)
 
     def _has_room(self) -> bool:
-        if self._room <= 0:
-            self._room = min(_COUNT_AGAIN, self._most - len(os.listdir(self._directory)))
-        self._room -= 1
-        return self._room >= 0
+        if self._room == 0:
+            left = self._most - len(os.listdir(self._directory))
+            self._room = min(_COUNT_AGAIN, left) if left > 0 else -_COUNT_AGAIN
+        has_room = self._room > 0
+        self._room -= 1 if has_room else -1
+        return has_room
 
     def record(self, kind: str, key: str) -> bytes | None:
         """A record as it is now, None where there is none."""
