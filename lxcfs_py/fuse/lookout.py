@@ -25,7 +25,9 @@ _ELSEWHERE = 15_000
 _MOST = 8
 """Times in a row that to look may not pay, where it has paid as often before."""
 REST = 64
-"""Requests after which to try anew."""
+"""Requests of one kind after which to try anew."""
+LONG_REST = 512
+"""The same where others wanted the CPU: who gives way then may wait for as long as they run."""
 _KINDS = 256
 
 
@@ -49,13 +51,17 @@ class Lookout:
         credit = self._credit[last]
         if credit < 0:
             self._credit[last] = credit + 1
-        elif not self._look() and self._comes():
+            return
+        paid = False if self._look() else self._comes()
+        if paid is None:
+            self._credit = [-LONG_REST] * _KINDS
+        elif paid:
             self._credit[last] = min(_MOST, credit + 1)
         else:
             self._credit[last] = credit - 1 if credit else -REST
 
-    def _comes(self) -> bool:
-        """Whether a request comes while nobody else wants the CPU."""
+    def _comes(self) -> bool | None:
+        """Whether a request comes meanwhile; None where somebody else wants the CPU."""
         look, give_way, now = self._look, self._give_way, self._now
         then = now()
         for turn in range(_TURNS):
@@ -64,5 +70,5 @@ class Lookout:
                 return turn >= _AT_ONCE
             before, then = then, now()
             if then - before > _ELSEWHERE:
-                break
+                return None
         return False
