@@ -120,6 +120,9 @@ class Children:
             child.slot.take(False)
             if status == -signal.SIGKILL:
                 child.slot.excuse()
+            if child.slot.given_up():  # it may be that it never got the slot, from one that hangs in the kernel
+                with suppress(OSError):
+                    child.slot = child.slot.renew()
 
     def _delay(self, dead: Child) -> float:
         """Seconds until a process that died is started anew."""

@@ -41,6 +41,8 @@ _CALM = 40
 """Looks in a row at which some worker was free: then spare ones end."""
 _PRESSED = 0.5
 """Seconds at one request that others who wait allow a worker that sleeps."""
+_INSTEAD = 2.0
+"""Seconds at least for a successor, to answer what its forerunner hung at."""
 _DYING = 6
 """Looks that a killed process gets to be gone."""
 _NEVER = 1e6
@@ -107,10 +109,16 @@ class Watch:
         for child, each in zip(group, seen, strict=True):
             if each.killed:
                 self._await_death(child, each)
-            elif each.seconds >= self.timeout or (pressed and each.seconds >= _PRESSED and _sleeps(child.pid)):
+            elif self._is_over(child, each, pressed=pressed):
                 self._give_up(child, each)
             elif child.spare and child.pid and self._calm[connection.name] >= _CALM:
                 os.kill(child.pid, CALL)
+
+    def _is_over(self, child: Child, seen: _Seen, *, pressed: bool) -> bool:
+        """Whether a worker has had its time."""
+        if child.slot is not None and child.slot.given_up():
+            return seen.seconds >= max(self.timeout, _INSTEAD)
+        return seen.seconds >= self.timeout or (pressed and seen.seconds >= _PRESSED and _sleeps(child.pid))
 
     def _give_up(self, child: Child, seen: _Seen) -> None:
         assert child.slot is not None

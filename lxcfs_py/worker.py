@@ -108,13 +108,14 @@ class Loop:
     def run(self, rest: Rest | None = None, *, spare: bool = False) -> None:
         """Finish what a forerunner died at, then serve until the mount is no more; without `rest` all that was ever
         kept stays so. A `spare` one ends when it is called while it is at no request."""
-        if spare:
-            signal.signal(CALL, self._end)
         with suppress(_End):
+            if spare:
+                signal.signal(CALL, self._end)
             self._run(rest)
 
     def _end(self, *_: object) -> None:
         if not self._slot.unique():
+            signal.signal(CALL, signal.SIG_IGN)
             raise _End
 
     def _run(self, rest: Rest | None) -> None:

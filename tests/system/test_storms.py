@@ -126,7 +126,8 @@ def test_a_storm_of_kills_shows_in_no_read(
     tmp_path: Path, kind: str, victims: str, longest: float, in_summary: Say
 ) -> None:
     name = f"storm of kills, {kind}, {victims}, up to {longest} s between"
-    with serving(tmp_path, command=FAKE if kind == "fake" else REAL) as served:
+    command, arguments = (FAKE, ("device", "30")) if kind == "fake" else (REAL, ())
+    with serving(tmp_path, *arguments, command=command) as served:
         served.announced += ["event=died"]
         with readers(served.mount, tmp_path, name, in_summary):
             killed = storm(lambda: named(served, VICTIMS[victims]), longest)
