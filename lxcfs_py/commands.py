@@ -122,6 +122,8 @@ def status(options: argparse.Namespace) -> None:
         print(json.dumps({**asdict(known), **now, **told}))
         return
     print(f"mount       {known.mount} ({known.transport}, version {known.version})")
+    for each in known.mounts[1:]:
+        print(f"{each.name:<11} {each.path}")
     print(f"started     {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(known.started))}")
     if policies is not None:
         _say_policies(policies)

@@ -10,9 +10,10 @@ A text that was announced by its attributes is what later pieces are of, whoever
 with its time, and so do the numbers of containers. All requests go through one process, one after the other. A cgroup
 that is gone has no name here any more, and whoever still holds a file of it reads the host's text.
 
-A file is looked at again when it is opened after three quarters of its time, but a read in an open file may still have
-the old text up to the end of that time: so a reader who takes byte after byte comes to the end of one text, as long as
-nobody else opens the file meanwhile. Follows Documentation/filesystems/fuse.rst and fs/fuse/{dir,file}.c.
+Opening a file asks too, so that one who takes byte after byte has one text from end to end, as long as nobody else has
+opened the file for that time before and he is through within it. It cannot be had for all: who reads where is not told
+to us, a file that is bound has one inode for good, and its pages are the same for all. Follows
+Documentation/filesystems/fuse.rst and fs/fuse/{dir,file}.c.
 """
 
 from __future__ import annotations
@@ -185,18 +186,17 @@ class Shown:
     def __init__(self, files: Tree, announcements: Announcements, max_age: int) -> None:
         self._files = files
         self._announcements = announcements
-        self._whole = max_age
-        self._most = max_age * 3 // 4
+        self._max_age = max_age
         self._rendered: OrderedDict[int, int] = OrderedDict()
         """By inode: when, monotonic nanoseconds."""
         self._recent: OrderedDict[int, Announced] = OrderedDict()
         """By inode: so that many who ask at once, when a time is over, cost no file each."""
 
-    def announce(self, node: int, *, by_read: bool) -> tuple[Announced, int]:
+    def announce(self, node: int) -> tuple[Announced, int]:
         """What the kernel is to believe, and for how many nanoseconds."""
         now = time.monotonic_ns()
         known = self._known(node)
-        left = self._rendered.get(node, 0) + (self._whole if by_read else self._most) - now
+        left = self._rendered.get(node, 0) + self._max_age - now
         if known is not None and left > 0:
             return known, left
         known = self._render(node, known)
@@ -204,7 +204,7 @@ class Shown:
         self._rendered.move_to_end(node)
         while len(self._rendered) > _MOST_RENDERED:
             self._rendered.popitem(last=False)
-        return known, self._most
+        return known, self._max_age
 
     def hold(self, node: int) -> None:
         """Have a file's container not asked now: what was announced last is as good as new, or else the host's text."""
@@ -215,7 +215,7 @@ class Shown:
 
     def text(self, node: int) -> bytes:
         """What was announced last."""
-        announced = self._known(node) or self.announce(node, by_read=True)[0]
+        announced = self._known(node) or self.announce(node)[0]
         return announced.text
 
     def _known(self, node: int) -> Announced | None:
@@ -295,8 +295,7 @@ class Serving(worker.Loop):
         return protocol.kept_entry(request.unique, inode, names=protocol.LASTING)
 
     def _getattr(self, request: Request) -> bytes:
-        by_read = protocol.asked_by_read(self._slot.buffer)
-        return protocol.kept_attributes(request.unique, self._inode(request.node, by_read=by_read))
+        return protocol.kept_attributes(request.unique, self._inode(request.node))
 
     def _read(self, request: Request) -> bytes:
         assert isinstance(request.argument, Read)
@@ -331,9 +330,9 @@ class Serving(worker.Loop):
             return tree.ROOT
         return node & ~_PLACE | self._places[tree.parent(_path(node))]
 
-    def _inode(self, node: int, *, by_read: bool = False) -> Inode:
+    def _inode(self, node: int) -> Inode:
         if _is_file(node):
-            announced, valid = self._shown.announce(node, by_read=by_read)
+            announced, valid = self._shown.announce(node)
             return Inode(node, tree.FILE.mode, len(announced.text), announced.changed, valid)
         mode = _ROOT_MODE if node == tree.ROOT else tree.DIRECTORY.mode
         return Inode(node, mode, 0, self._mounted, protocol.LASTING * 1_000_000_000)

@@ -155,14 +155,12 @@ HEADER_SIZE = _IN.size
 _UNIQUE = Struct("=8xQ")
 _ABOUT = Struct("=4xI8xQ8xI")
 _INIT = Struct("=IIII")
-_GETATTR = Struct("=I")
 _OPEN = Struct("=II")
 _READ = Struct("=QQII")
 _RELEASE = Struct("=Q")
 _SETATTR = Struct("=I")
 _WRITE = Struct("=QQI20x")
 _POLL = Struct("=QQI")
-_FUSE_GETATTR_FH = 1 << 0
 _FUSE_READ_LOCKOWNER = 1 << 1
 _FUSE_POLL_SCHEDULE_NOTIFY = 1 << 0
 FATTR_SIZE = 1 << 3
@@ -272,12 +270,6 @@ def decode(buffer: memoryview, length: int) -> Request:
 def unique_of(buffer: memoryview) -> int:
     """The number that a reply must name, of a request that `decode` refused; 0 where there is none."""
     return _UNIQUE.unpack_from(buffer)[0] if len(buffer) >= _UNIQUE.size else 0
-
-
-def asked_by_read(buffer: memoryview) -> bool:
-    """Of a GETATTR: whether a read of an open file found that what the kernel knows is too old; else it is for
-    open(2), stat(2) or their like."""
-    return bool(_GETATTR.unpack_from(buffer, HEADER_SIZE)[0] & _FUSE_GETATTR_FH)
 
 
 def about(buffer: memoryview) -> tuple[int, int, int]:

@@ -265,12 +265,6 @@ def test_no_reply_claims_a_feature_that_the_kernel_did_not_offer() -> None:
     assert protocol.init(2, Init(7, 31, 0, 0))[28:32] == bytes(4)
 
 
-@pytest.mark.parametrize(("flags", "by_read"), [(0, False), (1, True)])
-def test_a_question_for_attributes_tells_a_read_from_an_open(flags: int, by_read: bool) -> None:
-    raw = header("38000000", "03000000") + flags.to_bytes(4, sys.byteorder) + bytes(12)
-    assert protocol.asked_by_read(memoryview(raw)) is by_read
-
-
 def test_a_kernel_that_is_too_old_is_named() -> None:
     with pytest.raises(Unsupported, match=r"FUSE 7\.30"):
         protocol.init(2, Init(7, 30, 0, 0))

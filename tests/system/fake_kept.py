@@ -6,6 +6,7 @@ places, and each line holds the number of its render twice, so that one of two r
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -22,6 +23,7 @@ from lxcfs_py.fuse import mountpoint
 from lxcfs_py.host import Host
 from lxcfs_py.instance import Config
 from lxcfs_py.supervisor import Supervisor
+from tests.system import reading
 from tests.system.fake_tree import FakeTree
 
 COMMAND = (sys.executable, "-m", "tests.system.fake_kept")
@@ -83,26 +85,40 @@ class Report(NamedTuple):
 def read(path: str, size: int, stop: str) -> Report:
     """Read a file over and over, opened anew or from its beginning, until the file `stop` is there."""
     passes = torn = mixed = renders = 0
-    length, before = os.stat(path).st_size, b""
+    length, before, failure = os.stat(path).st_size, b"", ""
     kept = os.open(path, os.O_RDONLY)
     try:
         while not os.path.exists(stop):
-            descriptor = os.open(path, os.O_RDONLY) if passes % 2 else kept
-            os.lseek(descriptor, 0, os.SEEK_SET)
-            pieces = []
-            while piece := os.read(descriptor, size):
-                pieces.append(piece)
-            if descriptor != kept:
-                os.close(descriptor)
-            text = b"".join(pieces)
+            try:
+                text = _opened(path, size) if passes % 2 else _rest(kept, size)
+            except OSError as error:
+                if reading.UML and error.errno == errno.EIO:
+                    continue
+                raise
             seen = check(text, length)
             passes, torn, mixed = passes + 1, torn + bool(seen.torn), mixed + (seen.renders > 1)
             renders += text != before
             before = text
     except BaseException as error:
         failure = "".join(traceback.format_exception(error))
-        return Report(size, path, passes, torn, mixed, renders, failure)
-    return Report(size, path, passes, torn, mixed, renders)
+    return Report(size, path, passes, torn, mixed, renders, failure)
+
+
+def _opened(path: str, size: int) -> bytes:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        return _rest(descriptor, size)
+    finally:
+        os.close(descriptor)
+
+
+def _rest(descriptor: int, size: int) -> bytes:
+    """The file from its beginning."""
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    pieces = []
+    while piece := os.read(descriptor, size):
+        pieces.append(piece)
+    return b"".join(pieces)
 
 
 def start(reports: Path, wanted: Sequence[tuple[Path, int]]) -> list[int]:

@@ -21,7 +21,7 @@ from typing import NamedTuple, TypeVar
 from tests.system.fake_tree import CONSTANT, check_stamped
 
 BUFFERS = (1, 17, 512, 4096, 65536)
-_UML = "User Mode Linux" in Path("/proc/cpuinfo").read_text()
+UML = "User Mode Linux" in Path("/proc/cpuinfo").read_text()
 """There a request may end with EIO when who reads it from the kernel is killed; see test_serve.py."""
 _SLACK = 0.03
 """Seconds: uptime is told in hundredths, and cut."""
@@ -226,7 +226,7 @@ class Reader:
                     if os.path.exists(self._stop):
                         return
             except OSError as error:
-                if not (_UML and error.errno == errno.EIO):
+                if not (UML and error.errno == errno.EIO):
                     raise
 
     def _check(self, path: str, begun: int, body: bytes) -> None:

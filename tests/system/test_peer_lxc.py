@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from lxcfs_py import cli
+from lxcfs_py.cgroup import keys
 from tests.system import lxc as debian
 from tests.system.lxc import HOOK, MOUNT, Box, Lxc
 from tests.system.serving import Served
@@ -130,6 +131,22 @@ def test_our_own_configuration_binds_what_it_names_without_a_hook(lxc: Lxc) -> N
         bound = {line.split()[4] for line in box.read("/proc/self/mountinfo").splitlines() if "lxcfs-py" in line}
         assert bound == {f"/{target}" for source, target in named if lxc.has(source)}
         assert MEMORY in box.read("/proc/meminfo")
+
+
+@pytest.mark.parametrize(("name", "more", "owner"), [("kept", (), 0), ("kept-unprivileged", UNPRIVILEGED, 100000)])
+def test_a_configuration_may_name_what_the_kernel_keeps(lxc: Lxc, name: str, more: tuple[str, ...], owner: int) -> None:
+    conf, files = Path(__file__).parents[2] / "deploy/lxc/lxcfs-py.conf", ("proc/meminfo", f"{CPU[1:]}/online")
+    with debian.served(lxc, Path(cli.MOUNT)) as daemon:
+        daemon.run_dir.parent.chmod(0o755)
+        folder = daemon.run_dir / "containers" / keys.escaped(f"{lxc.group}/payload-{name}")
+        entries = (f"lxc.mount.entry = {folder}/{file} {file} none bind,ro 0 0" for file in files)
+        debian.make(lxc, name, *more, "lxc.hook.mount =", f"lxc.include = {conf}", *entries, owner=owner)
+        with debian.running(lxc, name) as box:
+            lines = [line.split() for line in box.read("/proc/self/mountinfo").splitlines()]
+            kept = {words[4] for words in lines if "fuse.lxcfs-py" in words and words[3].endswith(words[4])}
+            assert {f"/{file}" for file in files} <= kept
+            assert box.read("/proc/meminfo").split()[:2] == ["MemTotal:", str(debian.MIB * 64 >> 10)]
+            assert box.read(f"{CPU}/online") == "0\n"
 
 
 def test_a_container_that_is_older_than_the_daemon_keeps_the_hosts_files() -> None:
