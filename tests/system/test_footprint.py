@@ -22,7 +22,7 @@ from tests.bench.footprint import rollup
 from tests.system import serving
 from tests.system.serving import Served
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.alone]
 
 FILES = ("meminfo", "cpuinfo", "stat", "uptime", "diskstats", "swaps", "vmstat")
 GROUP = "/lxt-footprint"

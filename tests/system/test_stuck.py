@@ -24,7 +24,7 @@ from tests.system.fake_tree import CONSTANT
 from tests.system.serving import REAL, Served, serving
 from tests.system.talking import PIDNS, python
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.alone]
 
 ANNOUNCED = (
     *("event=died", "event=timed-out", "event=not-dying", "event=not-gone", "event=request-given-up"),
