@@ -24,8 +24,10 @@ from lxcfs_py.rundir.stalls import CALL
 
 _log = logging.getLogger(__name__)
 
-END = (signal.SIGTERM, signal.SIGINT)
-SIGNALS = (*END, *orders.ORDERS, signal.SIGCHLD, CALL)
+LEAVE = signal.SIGQUIT
+"""Ends the supervisor and nothing else."""
+END = (signal.SIGTERM, signal.SIGINT, LEAVE)
+SIGNALS = (*END, *orders.ORDERS, signal.SIGIO, signal.SIGCHLD, CALL)
 """What a supervisor waits for, blocked; its children ignore all but the last two."""
 _QUICK = 1.0
 """Seconds: a process that lived for less died quickly, and after three of those in a row its successor waits."""
@@ -65,7 +67,7 @@ class Children:
         return iter(tuple(self.places))
 
     def start(self, child: Child, before: Child | None = None) -> None:
-        """A new place, the last or before another, and its first process."""
+        """A new place, the last or before another that is there, and its first process."""
         self.places.insert(self.places.index(before) if before else len(self.places), child)
         _fork(child)
 
@@ -150,7 +152,7 @@ def begin(run: Callable[[], None]) -> NoReturn:
     """The rest of a child's life. It leaves signals from the terminal or the service manager to its parent."""
     status = 1
     try:
-        for number in (*END, *orders.ORDERS):
+        for number in (*END, *orders.ORDERS, signal.SIGIO):
             signal.signal(number, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         gc.freeze()

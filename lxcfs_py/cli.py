@@ -11,7 +11,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from lxcfs_py import __version__, commands, dropin, errors, policy
 from lxcfs_py.errors import Error, UsageError
@@ -31,6 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if words and words[0].startswith("/"):
             raise UsageError(f"{words[0]}: not a command", f"lxcfs-py serve {words[0]} mounts there")
         options = make_parser().parse_args(words)
+        options.words = words[1:]
         logging.basicConfig(
             stream=sys.stderr,
             level=logging.DEBUG if options.debug else logging.INFO,
@@ -84,9 +85,9 @@ def make_parser() -> argparse.ArgumentParser:
     status.add_argument("--json", action="store_true", help="for programs")
     status.set_defaults(run=commands.status)
 
-    repair = repair_commands.add_to(parsers)
+    upgrade, repair = _add_upgrade(parsers), repair_commands.add_to(parsers)
     looking = explain_commands.add_to(parsers)
-    for command in (serve, hook, status, repair, *looking):
+    for command in (serve, hook, status, upgrade, repair, *looking):
         command.add_argument(
             "--run-dir", default=RUN_DIR, metavar="DIR", help=f"what outlives a worker (default: {RUN_DIR})"
         )
@@ -94,7 +95,7 @@ def make_parser() -> argparse.ArgumentParser:
     completion.add_argument("shell", choices=SHELLS, metavar="SHELL", help=", ".join(SHELLS))
     completion.set_defaults(run=_completion)
 
-    for command in (serve, check, hook, status, repair, *looking, completion):
+    for command in (serve, check, hook, status, upgrade, repair, *looking, completion):
         command.add_argument("-d", "--debug", action="store_true", help="log more, and print the traceback of an error")
     return parser
 
@@ -136,6 +137,17 @@ def _add_serve(parsers: argparse._SubParsersAction[_Parser]) -> _Parser:
     _add_lxcfs(serve)
     serve.set_defaults(run=commands.serve)
     return serve
+
+
+def _add_upgrade(parsers: Any) -> argparse.ArgumentParser:
+    upgrade: argparse.ArgumentParser = parsers.add_parser(
+        "upgrade",
+        help="have this version serve in the place of one that runs, while containers read",
+        description=_UPGRADE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    upgrade.set_defaults(run=commands.upgrade)
+    return upgrade
 
 
 def _add_policy(serve: argparse.ArgumentParser) -> None:
@@ -229,6 +241,11 @@ runtime specification), with the container's state on standard input. It notes t
   org.lxcfs.zswap=true|false
 
 A wrong one fails the container's start. Where no lxcfs-py has served it warns and succeeds."""
+
+
+_UPGRADE = """The daemon that serves starts this version, with the same arguments, environment, log and pid file, and
+hands its mounts over; readers, open files and waiting programs see nothing. If this version cannot serve, the old one
+goes on, and this command says why and fails. Under systemd `systemctl restart` does the same."""
 
 
 def _workers(text: str) -> int:

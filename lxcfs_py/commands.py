@@ -13,10 +13,11 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
+from importlib.machinery import PathFinder
 from typing import TYPE_CHECKING
 
-from lxcfs_py import dropin, policy, psi
-from lxcfs_py.errors import NotFound
+from lxcfs_py import __version__, dropin, policy, psi
+from lxcfs_py.errors import NotFound, Unsupported
 from lxcfs_py.fuse import mountpoint, protocol
 from lxcfs_py.host import Host
 from lxcfs_py.instance import Config
@@ -81,7 +82,35 @@ def serve(options: argparse.Namespace) -> None:
         rows.append(services.by_container(config, host))
     if host.exists(psi.FOLDER):
         rows.append(services.pressures(config, _tree, host))
-    supervisor.Supervisor(config, rows, host).serve()
+    supervisor.Supervisor(config, rows, host, arguments=options.words).serve()
+
+
+def upgrade(options: argparse.Namespace) -> None:
+    """Have the daemon that serves hand over to this version; Error where it goes on instead."""
+    from lxcfs_py import handover
+
+    host, run_dir = Host(), os.path.abspath(options.run_dir)
+    known = state.read(run_dir)
+    if known is None or not state.is_alive(host, known.supervisor):
+        raise NotFound(f"{run_dir}: no daemon is there that could hand over", "lxcfs-py serve goes on with its mount")
+    try:
+        told = handover.ask(run_dir, *_this_version())
+    except NotFound:
+        pid = known.supervisor.pid
+        arguments = " ".join(os.fsdecode(word) for word in host.read(f"proc/{pid}/cmdline").split(b"\0")[2:])
+        hint = f"kill -KILL {pid} and lxcfs-py {arguments}does the same: its workers serve until then"
+        raise Unsupported(f"version {known.version}, which serves, cannot hand over", hint) from None
+    print(f"{told['mount']}: version {__version__} (pid {told['pid']}) serves in the place of {told['forerunner']}")
+
+
+def _this_version() -> tuple[list[str], dict[str, str]]:
+    """How this very version is started: a command, and what must be in its environment."""
+    found = PathFinder.find_spec(__package__, sys.path[1:])
+    here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    path = os.environ.get("PYTHONPATH", "")
+    if found is None or found.origin is None or os.path.dirname(os.path.dirname(found.origin)) != here:
+        path = f"{here}:{path}".rstrip(":")
+    return [sys.executable, "-P", "-m", f"{__package__}.cli", "serve"], {"PYTHONPATH": path} if path else {}
 
 
 def _source(named: str | None) -> Source:

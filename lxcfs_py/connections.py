@@ -7,8 +7,9 @@ end of it is `fuse.device`'s. Which process runs when is `children`'s business.
 from __future__ import annotations
 
 import os
+import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from lxcfs_py.errors import Error
@@ -47,6 +48,8 @@ class Service:
     """How INIT is answered. A constant of the release: who serves a mount later has to live with it."""
     essential: bool = False
     """The daemon ends when this mount does."""
+    folder: str = ""
+    """Where what outlives its processes lies, if that is a folder of its own: emptied for a new mount."""
 
 
 @dataclass(slots=True)
@@ -93,7 +96,10 @@ class Connections:
         """A new row: mounted, but nobody serves yet. What a forerunner left mounted there is unmounted."""
         descriptor = device.connect()
         try:
-            self._unmount(service.path)
+            self.unmount([service.path])
+            if service.folder:
+                shutil.rmtree(service.folder, ignore_errors=True)
+                os.makedirs(service.folder, 0o700)
             device.mount(descriptor, service.path, service.options)
         except BaseException:
             os.close(descriptor)
@@ -101,6 +107,12 @@ class Connections:
         connection = Connection(service, [descriptor], time.time_ns())
         self.rows.append(connection)
         device.begin(descriptor, service.init)
+        return connection
+
+    def adopt(self, service: Service, descriptor: int, mounted: int) -> Connection:
+        """A row that a forerunner mounted; INIT was answered then."""
+        connection = Connection(service, [descriptor], mounted)
+        self.rows.append(connection)
         return connection
 
     def keep_only(self, wanted: Connection | None) -> None:
@@ -121,9 +133,11 @@ class Connections:
             connection = self.rows.pop()
             if abort:
                 mountpoint.abort(connection.path)
-            self._unmount(connection.path)
+            self.unmount([connection.path])
             connection.close()
 
-    def _unmount(self, path: str) -> None:
-        while mountpoint.mounted(self.host, path) == device.FSTYPE:
-            mountpoint.detach(path)
+    def unmount(self, paths: Iterable[str]) -> None:
+        """Unmount whatever of ours lies at some paths."""
+        for path in paths:
+            while mountpoint.mounted(self.host, path) == device.FSTYPE:
+                mountpoint.detach(path)

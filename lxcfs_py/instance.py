@@ -1,7 +1,7 @@
 """One instance for each run directory and each mount: the lock, what a forerunner left, and the way out.
 
-A dead mount of ours is unmounted. Workers whose supervisor was killed are ended and their mount with them. What
-somebody else serves or has mounted is never touched.
+A mount of ours goes on where its connection is still to be had (`adoption`); a dead one is unmounted. What somebody
+else serves or has mounted is never touched.
 """
 
 from __future__ import annotations
@@ -13,20 +13,22 @@ import select
 import shutil
 import signal
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
-from lxcfs_py import policy, rundir
-from lxcfs_py.errors import Conflict
+from lxcfs_py import adoption, policy, rundir
+from lxcfs_py.adoption import Offer
+from lxcfs_py.errors import Conflict, Error
 from lxcfs_py.fuse import mountpoint
 from lxcfs_py.fuse.device import FSTYPE
 from lxcfs_py.fuse.mountpoint import Health
 from lxcfs_py.fuse.options import USUAL, MountOptions
 from lxcfs_py.host import Host
 from lxcfs_py.policy import Choices, Source
-from lxcfs_py.rundir import state
-from lxcfs_py.rundir.state import Process
+from lxcfs_py.rundir import formats, state
+from lxcfs_py.rundir.state import Process, State
 
 _log = logging.getLogger(__name__)
 
@@ -58,31 +60,72 @@ class Config:
     """Seconds after which a request that hangs is answered in its worker's stead (`stuck`)."""
 
 
+@dataclass(slots=True)
+class Lease:
+    """What an instance has of its forerunner, and what it may leave to its successor."""
+
+    descriptors: dict[str, int] = field(default_factory=dict)
+    """By name: the connections that go on. Without any the run directory is empty."""
+    forerunner: State | None = None
+    """What the forerunner said of itself."""
+    processes: list[Process] = field(default_factory=list)
+    """Its own, which serve until they are ended."""
+    foreign: list[str] = field(default_factory=list)
+    """The kinds of files in the run directory that have a form of its own."""
+    made: bool = False
+    """Whether the mount point was made, and goes with the mount."""
+    left: bool = False
+    """Whether mount and run directory stay as they are at the end."""
+    lock: int = -1
+
+    def release(self) -> None:
+        """Let somebody else have the run directory."""
+        os.close(self.lock)
+        self.lock = -1
+
+
 @contextmanager
-def exclusive(host: Host, config: Config) -> Iterator[None]:
-    """The run directory and the mount point are ours and clean; Conflict where they are somebody's."""
+def exclusive(
+    host: Host,
+    config: Config,
+    wanted: Mapping[str, str] = MappingProxyType({}),
+    offers: Sequence[Offer] = (),
+    *,
+    handed: bool = False,
+) -> Iterator[Lease]:
+    """The run directory and the mount point are ours; Conflict where they are somebody's.
+
+    `wanted` are paths of connections by name that we would go on with, the essential one first, and `offers` are
+    descriptors of such; those that processes of a killed supervisor hold are found here. Where the first does not go
+    on, none does, and all that was there is cleaned up; but an Error where it was `handed` over by a daemon that is
+    still there.
+    """
     _allow_descriptors()
     missing = _first_missing(config.run_dir)
     rundir.make(config.run_dir)
     lock = state.lock(config.run_dir)
-    made = False
+    lease = Lease(lock=lock)
     try:
         try:
-            made = _take(host, config)
+            lease = _take(host, config, wanted, offers, handed)
+            lease.lock = lock
         except BaseException:
             _remove_made(config.run_dir, missing)
             raise
-        rundir.clear(config.run_dir, mountpoint.below(host, config.run_dir))
+        if not lease.descriptors:
+            rundir.clear(config.run_dir, mountpoint.below(host, config.run_dir))
         rundir.make(config.run_dir)
         try:
-            yield
+            yield lease
         finally:
-            rundir.clear(config.run_dir, mountpoint.below(host, config.run_dir))
+            if not lease.left:
+                rundir.clear(config.run_dir, mountpoint.below(host, config.run_dir))
     finally:
-        if made:
+        if lease.made and not lease.left:
             with suppress(OSError):
                 os.rmdir(config.mount)
-        os.close(lock)
+        if lease.lock >= 0:
+            os.close(lease.lock)
 
 
 def _allow_descriptors() -> None:
@@ -111,30 +154,63 @@ def _remove_made(path: str, first: str | None) -> None:
             os.rmdir(path)
 
 
-def _take(host: Host, config: Config) -> bool:
-    """Whether the mount point was made."""
+def _take(host: Host, config: Config, wanted: Mapping[str, str], offers: Sequence[Offer], handed: bool) -> Lease:
+    known = _forerunner(config)
+    alive = [one for one in known.workers if state.is_alive(host, one)] if known else []
+    why = "no state.json tells of this mount" if known is None else _not_to_go_on_with(known)
+    if known is not None and wanted and not why:
+        found = adoption.choose(host, wanted, [*offers, *adoption.of_processes(host, alive)])
+        if next(iter(wanted)) in found:
+            made = any(mount.made for mount in known.mounts)
+            return Lease(found, known, alive, formats.foreign(known.formats), made)
+        for descriptor in found.values():
+            os.close(descriptor)
+    else:
+        for offer in offers:
+            _log.warning("event=refused connection=%s from=%r cause=%r", offer.name, offer.source, why)
+            os.close(offer.descriptor)
+    if handed:
+        raise Error(f"{config.mount}: nothing that was handed over can be gone on with{why and ': '}{why}")
+    _clean(host, config, alive, ours=bool(offers))
+    return Lease(made=mountpoint.prepare(config.mount, config.options.nonempty))
+
+
+def _not_to_go_on_with(known: State) -> str:
+    """Why a forerunner's mount has to be made anew; "" where it need not."""
+    if known.transport != "device":
+        return f"it was mounted by {known.transport}"
+    if not formats.LASTING.isdisjoint(formats.foreign(known.formats)):
+        return f"version {known.version} numbers files in a way that we do not know"
+    return ""
+
+
+def _clean(host: Host, config: Config, orphans: list[Process], *, ours: bool) -> None:
+    """End the workers of a supervisor that was killed, and unmount what lies at the mount point, if it is `ours`, or
+    dead; Conflict otherwise."""
     mount = config.mount
-    orphans = _orphans(host, config)
     while (fstype := mountpoint.mounted(host, mount)) is not None:
         if fstype != FSTYPE:
             raise mountpoint.refuse(mount, fstype)
-        if not orphans and mountpoint.health(mount) is not Health.DEAD:
+        if not (ours or orphans) and mountpoint.health(mount) is not Health.DEAD:
             raise Conflict(f"{mount}: another lxcfs-py serves it", "lxcfs-py status --run-dir DIR tells of it")
         _log.warning("event=taking-over mount=%s processes=%d", mount, len(orphans))
         end_all(host, orphans, 0.0)
         orphans = []
         mountpoint.detach(mount)
     end_all(host, orphans, 0.0)
-    return mountpoint.prepare(mount, config.options.nonempty)
+    for path in mountpoint.below(host, config.run_dir):
+        if mountpoint.mounted(host, path) == FSTYPE:
+            mountpoint.detach(path)
 
 
-def _orphans(host: Host, config: Config) -> list[Process]:
-    """The workers of a supervisor that was killed. We hold the lock, so it does not live."""
-    with suppress(OSError):
+def _forerunner(config: Config) -> State | None:
+    """Who had the run directory before us: we hold the lock, so it is not supervised any more."""
+    try:
         known = state.read(config.run_dir)
-        if known is not None and known.mount == config.mount:
-            return [worker for worker in known.workers if state.is_alive(host, worker)]
-    return []
+    except (OSError, Error) as error:
+        _log.warning("event=state-unreadable cause=%r", str(error))
+        return None
+    return known if known is not None and known.mount == config.mount else None
 
 
 def end_all(host: Host, processes: Iterable[Process], grace: float) -> None:

@@ -29,7 +29,7 @@ def serve(config: Config, make_tree: services.MakeTree, host: Host) -> None:
     from lxcfs_py.fuse import fusepy  # needs libfuse.so.2
 
     loaded = reload.load(config.source, config.flags)
-    with pidfile.held(config.pid_file) as write_pid, instance.exclusive(host, config):
+    with pidfile.held(config.pid_file) as pid_file, instance.exclusive(host, config):
         reload.begin(config.run_dir, loaded)
         reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         os.set_blocking(reading, True)
@@ -47,7 +47,7 @@ def serve(config: Config, make_tree: services.MakeTree, host: Host) -> None:
         def ready() -> None:
             me, other = state.process(host, os.getpid()), state.process(host, child, services.SAMPLER)
             state.write(config.run_dir, State(__version__, config.mount, "fusepy", time.time(), me, (other,)))
-            write_pid()
+            pid_file.write()
             service.notify("READY=1", f"STATUS=serving {config.mount}")
             _log.info("event=serving mount=%s run_dir=%s transport=fusepy", config.mount, config.run_dir)
 

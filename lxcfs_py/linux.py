@@ -104,6 +104,10 @@ FSCONFIG_CMD_CREATE = 6
 # close_range(2)
 CLOSE_RANGE_CLOEXEC = 4
 
+# statx(2)
+AT_STATX_DONT_SYNC = 0x4000
+_STX_DEVICE = 0x88
+
 # statfs(2)
 CGROUP_SUPER_MAGIC = 0x27E0EB
 CGROUP2_SUPER_MAGIC = 0x63677270
@@ -125,6 +129,7 @@ _SYS_fsconfig = 431
 _SYS_fsmount = 432
 _SYS_close_range = 436
 _SYS_openat2 = 437
+_SYS_pidfd_getfd = 438
 _SYS_mount_setattr = 442
 _SYS_PIVOT_ROOT = {"x86_64": 155, "s390x": 217, "ppc64le": 203, "armv7l": 218, "i686": 217}
 _SYS_CAPGET = {"x86_64": 125, "s390x": 184, "ppc64le": 183, "armv7l": 184, "i686": 184}
@@ -300,6 +305,20 @@ def fstatfs_type(descriptor: int) -> int:
     buffer = ctypes.create_string_buffer(256)
     _check(_libc.fstatfs(descriptor, buffer))
     return int(struct.unpack_from("@l", buffer.raw)[0])
+
+
+def device_of(descriptor: int) -> tuple[int, int]:
+    """`stx_dev_major` and `stx_dev_minor` of statx(2): which file system a file is on, without asking that one."""
+    buffer = ctypes.create_string_buffer(256)
+    flags = AT_EMPTY_PATH | AT_STATX_DONT_SYNC
+    _check(_libc.statx(descriptor, b"", flags, ctypes.c_uint(0), buffer))
+    major, minor = struct.unpack_from("=II", buffer.raw, _STX_DEVICE)
+    return major, minor
+
+
+def pidfd_getfd(pidfd: int, descriptor: int) -> int:
+    """pidfd_getfd(2), Linux 5.6: a copy of another process's descriptor, close-on-exec."""
+    return _check(_libc.syscall(ctypes.c_long(_SYS_pidfd_getfd), pidfd, descriptor, ctypes.c_uint(0)))
 
 
 def capget() -> tuple[int, int, int]:

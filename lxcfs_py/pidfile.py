@@ -12,9 +12,9 @@ import fcntl
 import logging
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import partial
+from dataclasses import dataclass
 
 from lxcfs_py.errors import Conflict, NotFound
 
@@ -25,21 +25,49 @@ _LONGEST = 32
 _HINT = "name a file that does not exist yet"
 
 
+@dataclass(slots=True)
+class PidFile:
+    """The file while it is ours; nothing where none was asked for."""
+
+    path: str | None
+    descriptor: int = -1
+    left: bool = False
+    """Whether it stays as it is at the end, for a successor."""
+
+    def write(self) -> None:
+        """Write our pid."""
+        if self.path is not None:
+            os.pwrite(self.descriptor, b"%d\n" % os.getpid(), 0)
+
+    def release(self) -> None:
+        """Let somebody else have it as it is."""
+        if self.path is not None:
+            os.close(self.descriptor)
+            self.descriptor = -1
+
+    def retake(self) -> None:
+        """Have it again after `release`; Conflict where somebody else has it."""
+        if self.path is not None:
+            self.descriptor = _take(self.path)
+            self.write()
+
+
 @contextmanager
-def held(path: str | None) -> Iterator[Callable[[], None]]:
-    """Have the file until the end, when it is removed; gives what writes our pid into it. Conflict where it is
-    somebody's or no pid file, NotFound where its directory is not there."""
+def held(path: str | None) -> Iterator[PidFile]:
+    """Have the file until the end, when it is removed. Conflict where it is somebody's or no pid file, NotFound where
+    its directory is not there."""
     if path is None:
-        yield lambda: None
+        yield PidFile(None)
         return
-    descriptor = _take(path)
+    file = PidFile(path, _take(path))
     try:
-        yield partial(_write, descriptor)
+        yield file
     finally:
-        with suppress(FileNotFoundError):
-            if _is(path, descriptor):
-                os.unlink(path)
-        os.close(descriptor)
+        if file.descriptor >= 0:
+            with suppress(FileNotFoundError):
+                if not file.left and _is(path, file.descriptor):
+                    os.unlink(path)
+            os.close(file.descriptor)
 
 
 def _take(path: str) -> int:
@@ -90,7 +118,3 @@ def _check(path: str, descriptor: int) -> bytes:
 
 def _is(path: str, descriptor: int) -> bool:
     return os.path.samestat(os.lstat(path), os.fstat(descriptor))
-
-
-def _write(descriptor: int) -> None:
-    os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)

@@ -42,7 +42,7 @@ def callers(config: Config, make_tree: MakeTree) -> Service:
 
     def work(number: int, connection: Connection, waker: int) -> None:
         run_dir = RunDir(config.run_dir, f"worker-{number}", waker)
-        served = make_tree(run_dir)
+        served = make_tree(run_dir)  # before the slot, where one of a forerunner may still serve
         slot = Slot(slots[number], protocol.REQUEST_SIZE)
         before = [Slot(path, protocol.REQUEST_SIZE, lock=False) for path in slots[:number]]
         Worker(
@@ -71,10 +71,12 @@ def by_container(config: Config, host: Host, make: containers.MakeFiles = Filesy
         stalls = Stalls(config.run_dir, config.request_timeout)
         containers.serve(connection.descriptors[0], host, run_dir, config.max_age, connection.mounted, stalls, make)
 
-    process = Serving(CONTAINERS, serve, f"{containers.folder(config.run_dir)}/slot")
+    folder = containers.folder(config.run_dir)
+    process = Serving(CONTAINERS, serve, f"{folder}/slot")
     path = f"{config.run_dir}/{rundir.CONTAINERS}"
     options = MountOptions(read_only=True, source=config.options.source)
-    return Service(CONTAINERS, path, (process,), (), options, partial(protocol.init, wanted=protocol.CACHED))
+    init = partial(protocol.init, wanted=protocol.CACHED)
+    return Service(CONTAINERS, path, (process,), (), options, init, folder=folder)
 
 
 def pressures(config: Config, make: MakePressures, host: Host) -> Service:
@@ -85,8 +87,9 @@ def pressures(config: Config, make: MakePressures, host: Host) -> Service:
         stalls = Stalls(config.run_dir, config.request_timeout)
         pressure.serve(connection.descriptors[0], make(run_dir), host, run_dir, connection.mounted, stalls)
 
-    process = Serving(PRESSURE, serve, f"{pressure.folder(config.run_dir)}/slot")
-    return Service(PRESSURE, f"{config.mount}/{psi.FOLDER}", (process,), options=config.options)
+    folder = pressure.folder(config.run_dir)
+    process = Serving(PRESSURE, serve, f"{folder}/slot")
+    return Service(PRESSURE, f"{config.mount}/{psi.FOLDER}", (process,), options=config.options, folder=folder)
 
 
 def sample(config: Config, host: Host, wake: int) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import select
 import sys
 from collections.abc import Callable
@@ -72,6 +73,42 @@ def begin(connection: int, answer: Callable[[int, protocol.Init], bytes] = proto
         os.write(connection, answer(request.unique, request.argument))
         if request.argument.major <= protocol.VERSION[0]:
             return
+
+
+def file_system(connection: int) -> tuple[int, int] | None:
+    """The device numbers, major and minor, of the file system that a descriptor is the connection of.
+
+    None where the kernel cannot tell (before Linux 5.15, where EINVAL is its answer to everything); OSError(EINVAL)
+    for a descriptor that is no connection of a mount. Nobody is asked that might not answer: a second mount of the
+    same file system is made, and never attached.
+    """
+    context = linux.fsopen("fuse", linux.FSOPEN_CLOEXEC)
+    try:
+        linux.fsconfig(context, linux.FSCONFIG_SET_STRING, "fd", str(connection))
+        linux.fsconfig(context, linux.FSCONFIG_CMD_CREATE)
+        mounted = linux.fsmount(context, linux.FSMOUNT_CLOEXEC, 0)
+    except OSError as error:
+        if error.errno == errno.EINVAL and not _tells_file_system():
+            return None
+        raise
+    finally:
+        os.close(context)
+    try:
+        return linux.device_of(mounted)
+    finally:
+        os.close(mounted)
+
+
+def is_aborted(connection: int) -> bool:
+    """Whether the mount of a connection is no more, or was told never to be served again."""
+    waiting = select.poll()
+    waiting.register(connection, 0)
+    return bool(waiting.poll(0))
+
+
+def _tells_file_system() -> bool:
+    major, minor = re.findall(r"\d+", os.uname().release)[:2]
+    return (int(major), int(minor)) >= (5, 15)
 
 
 class Channel:

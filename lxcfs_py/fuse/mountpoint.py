@@ -39,10 +39,16 @@ def resolve(path: str) -> str:
     return os.path.join(os.path.realpath(directory), name)
 
 
+def at(host: Host, path: str) -> parse.MountInfo | None:
+    """What is mounted last at a resolved path; None for nothing."""
+    found = [mount for mount in parse.mountinfo(host.read("proc/self/mountinfo")) if mount.mount_point == path]
+    return found[-1] if found else None
+
+
 def mounted(host: Host, path: str) -> str | None:
     """The type of the file system that is mounted last at a resolved path; None for none."""
-    found = [mount.fstype for mount in parse.mountinfo(host.read("proc/self/mountinfo")) if mount.mount_point == path]
-    return found[-1] if found else None
+    found = at(host, path)
+    return found.fstype if found else None
 
 
 def below(host: Host, path: str) -> list[str]:

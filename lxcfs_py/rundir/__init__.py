@@ -7,6 +7,7 @@
     handles kept* texts/ texts of open files                      texts
     nodes                inode numbers of paths                   nodes
     counters/NAME        counts for `lxcfs-py status`             counters
+    upgrade              the socket where it is asked to hand over
     control              what an operator said to all processes   control
     configuration.json   which policies are in force              configuration
     pressure/            the same for the files of /proc/pressure, and what programs wait for there: triggers
@@ -40,7 +41,7 @@ _MODE = 0o711
 CONTAINERS = "containers"
 """Where the by-container tree is mounted."""
 _FOLDERS = ("slots", "texts", "counters", "pressure", "kept-files")
-_FILES = ("configuration.json", "control", "handles", "kept", "nodes", "stalls", "state.json")
+_FILES = ("configuration.json", "control", "handles", "kept", "nodes", "stalls", "state.json", "upgrade")
 
 
 class RunDir(Records):

@@ -3,8 +3,9 @@
 state.json: {"version": "0.1.0", "mount": "/var/lib/lxcfs-py", "transport": "device",
 "started": seconds since the epoch, "supervisor": PROCESS, "workers": [PROCESS, ...], "mounts": [MOUNT, ...]}
 with PROCESS = {"pid": 1, "start": starttime of /proc/PID/stat, "name": "worker-0"}, since a pid alone could be another
-process by now, and MOUNT = {"name": "callers", "path": "/var/lib/lxcfs-py", "mounted": nanoseconds since the epoch}.
-The first releases wrote no names and no mounts.
+process by now, and MOUNT = {"name": "callers", "path": "/var/lib/lxcfs-py", "mounted": nanoseconds since the epoch,
+"made": whether the directory was made for it}; "formats" (`rundir.formats`) tells the next release what it finds
+here. The first one wrote no names, mounts and formats.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ import contextlib
 import fcntl
 import json
 import os
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from lxcfs_py.errors import Conflict, ParseError
 from lxcfs_py.host import Host
+from lxcfs_py.rundir import formats
 from lxcfs_py.rundir.mapped import replace
 
 
@@ -39,6 +42,8 @@ class Mount:
     path: str
     mounted: int
     """When: nanoseconds since the epoch."""
+    made: bool = False
+    """Whether the directory was made for it, and goes with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +58,7 @@ class State:
     workers: tuple[Process, ...] = ()
     """The sampler too."""
     mounts: tuple[Mount, ...] = ()
+    formats: Mapping[str, int] = field(default_factory=lambda: formats.FIRST)
 
 
 def process(host: Host, pid: int, name: str = "") -> Process:
@@ -85,7 +91,7 @@ def read(directory: str) -> State | None:
         return _state(raw)
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ParseError(path, None, f"not a state of lxcfs-py: {error}") from None
 
 
@@ -93,7 +99,8 @@ def _state(raw: dict[str, Any]) -> State:
     known = {name: raw[name] for name in ("version", "mount", "transport", "started")}
     workers = tuple(Process(**each) for each in raw["workers"])
     mounts = tuple(Mount(**each) for each in raw.get("mounts", ()))
-    return State(**known, supervisor=Process(**raw["supervisor"]), workers=workers, mounts=mounts)
+    kinds = {str(kind): int(number) for kind, number in raw.get("formats", formats.FIRST).items()}
+    return State(**known, supervisor=Process(**raw["supervisor"]), workers=workers, mounts=mounts, formats=kinds)
 
 
 def remove(directory: str) -> None:

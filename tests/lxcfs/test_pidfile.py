@@ -20,39 +20,39 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_it_says_who_serves_once_it_serves_and_goes_at_the_end(path: Path) -> None:
-    with pidfile.held(str(path)) as write:
+    with pidfile.held(str(path)) as file:
         assert path.read_bytes() == b""
-        write()
+        file.write()
         assert path.read_bytes() == b"%d\n" % os.getpid()
         assert path.stat().st_mode & 0o777 == 0o644
     assert not path.exists()
 
 
 def test_without_one_there_is_none(tmp_path: Path) -> None:
-    with pidfile.held(None) as write:
-        write()
+    with pidfile.held(None) as file:
+        file.write()
     assert os.listdir(tmp_path) == []
 
 
 @pytest.mark.parametrize("text", ["", "1\n", "4194304", "  17 \n"])
 def test_one_that_nobody_holds_is_taken_over_whoever_has_its_number_now(path: Path, text: str) -> None:
     path.write_text(text)
-    with pidfile.held(str(path)) as write:
+    with pidfile.held(str(path)) as file:
         assert path.read_bytes() == b""
-        write()
+        file.write()
     assert not path.exists()
 
 
 def test_one_whose_owner_was_killed_is_taken_over(path: Path) -> None:
     child = os.fork()
     if child == 0:
-        with pidfile.held(str(path)) as write:
-            write()
+        with pidfile.held(str(path)) as file:
+            file.write()
             os._exit(0)
     os.waitpid(child, 0)
     assert path.read_text().strip().isdigit()
-    with pidfile.held(str(path)) as write:
-        write()
+    with pidfile.held(str(path)) as file:
+        file.write()
         assert path.read_text() == f"{os.getpid()}\n"
 
 
@@ -107,9 +107,19 @@ def test_a_directory_that_is_not_there_is_said(tmp_path: Path) -> None:
         pass
 
 
+def test_one_that_is_left_stays_and_is_taken_over(path: Path) -> None:
+    with pidfile.held(str(path)) as file:
+        file.write()
+        file.left = True
+    assert path.read_text() == f"{os.getpid()}\n"
+    with pidfile.held(str(path)) as file:
+        file.write()
+    assert not path.exists()
+
+
 def test_another_file_that_came_in_its_place_is_left_alone(path: Path) -> None:
-    with pidfile.held(str(path)) as write:
-        write()
+    with pidfile.held(str(path)) as file:
+        file.write()
         path.unlink()
         path.write_text("somebody else's")
     assert path.read_text() == "somebody else's"

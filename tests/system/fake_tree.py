@@ -120,7 +120,8 @@ def main(mount: str, _: str, run_dir: str, transport: str = "device", timeout: s
     config = Config(mountpoint.resolve(mount), run_dir, request_timeout=float(timeout))
     once = str(Path(run_dir).parent)
     if transport == "device":
-        Supervisor(config, [services.callers(config, lambda _: FakeTree(once))], Host()).serve()
+        rows = [services.callers(config, lambda _: FakeTree(once))]
+        Supervisor(config, rows, Host(), arguments=sys.argv[1:]).serve()
     else:
         libfuse.serve(config, lambda _: FakeTree(once), Host())
 

@@ -8,10 +8,11 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 from lxcfs_py.fuse import mountpoint
 from lxcfs_py.host import Host
@@ -20,6 +21,18 @@ from lxcfs_py.rundir import state
 FAKE = (sys.executable, "-m", "tests.system.fake_tree")
 REAL = (sys.executable, "-m", "lxcfs_py.cli", "serve")
 _PATIENCE = 30
+_GIVE = """
+import fcntl, os, sys
+stored = dict(pair.split("=") for pair in os.environ.pop("STORED").split())
+copies = [fcntl.fcntl(int(number), fcntl.F_DUPFD, 100) for number in stored.values()]
+for place, copy in enumerate(copies, 3):
+    os.dup2(copy, place)
+os.closerange(3 + len(copies), 256)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS=str(len(copies)), LISTEN_FDNAMES=":".join(stored))
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+_GIVES = (sys.executable, "-c", _GIVE)
+"""Starts a program with descriptors from 3 on, as a service manager does."""
 
 
 @dataclass
@@ -75,11 +88,16 @@ class Served:
 
 @contextmanager
 def serving(
-    directory: Path, *arguments: str, command: tuple[str, ...] = FAKE, mount: Path | None = None
+    directory: Path,
+    *arguments: str,
+    command: tuple[str, ...] = FAKE,
+    mount: Path | None = None,
+    stored: Mapping[str, int] = MappingProxyType({}),
 ) -> Iterator[Served]:
-    """A daemon that has said that it is ready; at the end it must go by SIGTERM and leave nothing."""
+    """A daemon that has said that it is ready; at the end it must go by SIGTERM and leave nothing. `stored` is given to
+    it by name as systemd would."""
     mount, run_dir, log = mount or directory / "mount", directory / "run", directory / "log"
-    with _started(directory, *arguments, command=command, mount=mount) as (process, listening):
+    with _started(directory, *arguments, command=command, mount=mount, stored=stored) as (process, listening):
         served = Served(process, listening, mount, run_dir, log)
         yield served
         process.send_signal(signal.SIGTERM)
@@ -99,7 +117,11 @@ def started(
 
 @contextmanager
 def _started(
-    directory: Path, *arguments: str, command: tuple[str, ...], mount: Path | None
+    directory: Path,
+    *arguments: str,
+    command: tuple[str, ...],
+    mount: Path | None,
+    stored: Mapping[str, int] = MappingProxyType({}),
 ) -> Iterator[tuple[subprocess.Popen[bytes], socket.socket]]:
     mount, run_dir, log = mount or directory / "mount", directory / "run", directory / "log"
     address = f"{directory}/notify"
@@ -108,11 +130,12 @@ def _started(
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening, log.open("wb") as output:
         listening.bind(address)
         process = subprocess.Popen(
-            [*command, str(mount), "--run-dir", str(run_dir), *arguments],
-            env={**os.environ, "NOTIFY_SOCKET": address},
+            [*(_GIVES if stored else ()), *command, str(mount), "--run-dir", str(run_dir), *arguments],
+            env={**os.environ, "NOTIFY_SOCKET": address, "STORED": " ".join(f"{n}={d}" for n, d in stored.items())},
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            pass_fds=tuple(stored.values()),
         )
         try:
             await_ready(listening, process, log)
@@ -125,8 +148,11 @@ def await_ready(listening: socket.socket, process: subprocess.Popen[bytes], log:
     """Return when the daemon says READY=1; fail when it ends instead."""
     pidfd = os.pidfd_open(process.pid)
     try:
-        ready, _, _ = select.select([listening, pidfd], [], [], _PATIENCE)
-        assert listening in ready, f"not ready: {log.read_text()}"
+        waiting = select.poll()  # not select(2): a test may have many descriptors
+        for descriptor in (listening.fileno(), pidfd):
+            waiting.register(descriptor, select.POLLIN)
+        ready = [descriptor for descriptor, _ in waiting.poll(_PATIENCE * 1000)]
+        assert listening.fileno() in ready, f"not ready: {log.read_text()}"
         assert b"READY=1" in listening.recv(4096).split(b"\n")
     finally:
         os.close(pidfd)
