@@ -27,7 +27,7 @@ from lxcfs_py.fuse.mountpoint import Health
 from lxcfs_py.fuse.options import USUAL, MountOptions
 from lxcfs_py.host import Host
 from lxcfs_py.policy import Choices, Source
-from lxcfs_py.rundir import formats, state
+from lxcfs_py.rundir import formats, holders, state
 from lxcfs_py.rundir.state import Process, State
 
 _log = logging.getLogger(__name__)
@@ -156,7 +156,7 @@ def _remove_made(path: str, first: str | None) -> None:
 
 def _take(host: Host, config: Config, wanted: Mapping[str, str], offers: Sequence[Offer], handed: bool) -> Lease:
     known = _forerunner(config)
-    alive = [one for one in known.workers if state.is_alive(host, one)] if known else []
+    alive = _alive(host, config, known)
     why = "no state.json tells of this mount" if known is None else _not_to_go_on_with(known)
     if known is not None and wanted and not why:
         found = adoption.choose(host, wanted, [*offers, *adoption.of_processes(host, alive)])
@@ -173,6 +173,15 @@ def _take(host: Host, config: Config, wanted: Mapping[str, str], offers: Sequenc
         raise Error(f"{config.mount}: nothing that was handed over can be gone on with{why and ': '}{why}")
     _clean(host, config, alive, ours=bool(offers))
     return Lease(made=mountpoint.prepare(config.mount, config.options.nonempty))
+
+
+def _alive(host: Host, config: Config, known: State | None) -> list[Process]:
+    """The processes of a forerunner, those too that it started and told nobody of before it was killed."""
+    if known is None:
+        return []
+    listed = [one for one in known.workers if state.is_alive(host, one)]
+    pids = {one.pid for one in listed}
+    return [*listed, *(one for one in holders.find(host, config.run_dir) if one.pid not in pids)]
 
 
 def _not_to_go_on_with(known: State) -> str:

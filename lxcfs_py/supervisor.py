@@ -42,6 +42,8 @@ from lxcfs_py.stuck import Watch
 
 _log = logging.getLogger(__name__)
 
+_HAND_OVER = 1.0
+"""Seconds from one look to the next at a successor that is about to serve; its messages wake us."""
 _GRACE = 0.5
 """Seconds that workers have to see that the mount is gone."""
 
@@ -226,8 +228,8 @@ class Supervisor:
         watch = Watch(self._children, Stalls(self.config.run_dir, timeout), timeout, self._start_spare)
         watch.begin()
         while True:
-            wait = watch.until_look()
-            got = signal.sigtimedwait(SIGNALS, wait if self._is_lent() else self._children.until_restart(wait))
+            wait = _HAND_OVER if self._is_lent() else self._children.until_restart(watch.until_look())
+            got = signal.sigtimedwait(SIGNALS, wait)
             if got is not None and got.si_signo in END:
                 _log.info("event=ending signal=%s", signal.Signals(got.si_signo).name)
                 service.notify("STOPPING=1")

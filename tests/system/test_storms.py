@@ -12,7 +12,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -21,7 +21,7 @@ from lxcfs_py.rundir import state
 from tests import cgroups, soak
 from tests.cgroups import Limits
 from tests.system import reading
-from tests.system.serving import FAKE, REAL, Served, serving
+from tests.system.serving import FAKE, REAL, Served, serving, started
 
 pytestmark = [pytest.mark.system, pytest.mark.soak]
 
@@ -150,3 +150,39 @@ assert last() >= highest > 1, (last(), highest)
 """
     with serving(tmp_path, command=REAL), cgroups.made(GROUP, LIMITS), cgroups.container(GROUP, code):
         pass
+
+
+@pytest.mark.parametrize("kind", ["fake", "real"])
+def test_a_supervisor_killed_in_the_midst_of_a_storm_is_followed_by_the_next(
+    tmp_path: Path, kind: str, in_summary: Say
+) -> None:
+    """Often just when it replaces a worker; the worker that it has then forked is in no file yet."""
+    name = f"storm of kills, {kind}, the supervisor too"
+    command, arguments = (FAKE, ("device", "30")) if kind == "fake" else (REAL, ())
+    end = time.monotonic() + soak.SECONDS
+    with ExitStack() as stack:
+        process = stack.enter_context(started(tmp_path, *arguments, command=command))
+        killed = 0
+        with readers(tmp_path / "mount", tmp_path, name, in_summary):
+            while time.monotonic() < end or not killed:
+                for _ in range(random.randrange(1, 6)):
+                    time.sleep(random.uniform(0, 0.05))
+                    kill(first_worker(tmp_path))
+                time.sleep(random.uniform(0, 0.005))
+                kill(process.pid)
+                process.wait()
+                killed += 1
+                process = stack.enter_context(started(tmp_path, *arguments, command=command))
+        in_summary(f"{name}: {killed} supervisors killed")
+
+
+def first_worker(directory: Path) -> int:
+    """The other one lives: a connection that no process holds any more is gone."""
+    found = state.read(str(directory / "run"))
+    assert found is not None
+    return next((one.pid for one in found.workers if one.name == "worker-0"), found.workers[-1].pid)
+
+
+def kill(pid: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
