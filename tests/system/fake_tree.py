@@ -117,7 +117,7 @@ def check_stamped(text: bytes) -> bytes:
 
 def main(mount: str, _: str, run_dir: str, transport: str = "device", timeout: str = "0.5") -> None:
     logging.basicConfig(format="lxcfs-py: level=%(levelname)s %(message)s", level=logging.INFO)
-    config = Config(mountpoint.resolve(mount), run_dir, request_timeout=float(timeout))
+    config = Config(mountpoint.resolve(mount), run_dir, request_timeout=float(timeout), repair=False)
     once = str(Path(run_dir).parent)
     if transport == "device":
         rows = [services.callers(config, lambda _: FakeTree(once))]
