@@ -26,11 +26,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 
-from lxcfs_py import running, worker
-from lxcfs_py.caller import Callers, Chooser, Container
-from lxcfs_py.cgroup import hierarchy, keys, lookup
-from lxcfs_py.cgroup.hierarchy import Hierarchies
-from lxcfs_py.cgroup.tree import Cgroup
+from lxcfs_py import inodes, worker
+from lxcfs_py.cgroup import hierarchy
 from lxcfs_py.filesystem import Filesystem
 from lxcfs_py.fuse import protocol, tree
 from lxcfs_py.fuse.device import Channel
@@ -38,30 +35,16 @@ from lxcfs_py.fuse.protocol import Dirent, Inode, Opcode, Read, Request
 from lxcfs_py.fuse.tree import Tree
 from lxcfs_py.host import Host
 from lxcfs_py.inforce import InForce
+from lxcfs_py.numbered import Containers
 from lxcfs_py.rest import Rest
 from lxcfs_py.rundir import RunDir
 from lxcfs_py.rundir.announced import Announced, Announcements
 from lxcfs_py.rundir.counters import Counters
-from lxcfs_py.rundir.numbers import Numbered, Numbers
 from lxcfs_py.rundir.slot import Slot
 from lxcfs_py.rundir.stalls import Stalls
-from lxcfs_py.views.kept import KEPT
-
-_DIRECTORIES = ("", "proc", "sys", "sys/devices", "sys/devices/system", "sys/devices/system/cpu")
-_FIRST_FILE = 16
-"""Directories of later releases come below."""
-_LAYS = dict(enumerate(KEPT, _FIRST_FILE))
-_PATHS = {**dict(enumerate(_DIRECTORIES)), **{place: kept.path for place, kept in _LAYS.items()}}
-_BITS = 6
-"""Of an inode number: the place in _PATHS. Those above are the number of the container, from 1 on."""
-_PLACE = (1 << _BITS) - 1
 
 _ROOT_MODE = stat.S_IFDIR | 0o711
 """To list it is a pass over /proc: not for everybody."""
-_TRUST = 1_000_000_000
-"""Nanoseconds for which a cgroup is believed to be in the hierarchies that it was in."""
-_MOST = 1024
-"""Cgroups that are remembered."""
 _MOST_RENDERED = 8192
 """Files of which it is remembered when they were rendered."""
 _HELD = 1_000_000_000
@@ -70,113 +53,6 @@ _MOST_RECENT = 64
 """Files whose text is at hand."""
 _MOST_DESCRIPTORS = 1 << 20
 """No process has more."""
-_LOOKED_AT = 4
-"""Containers that are looked at whenever there is a new one: whether they are gone."""
-
-
-class Containers:
-    """Which there are: by key, and by number. A `caller.Asked` too, that takes a number in place of a caller's pid."""
-
-    def __init__(
-        self,
-        host: Host,
-        hierarchies: Hierarchies,
-        directory: str,
-        policies: Chooser,
-        hosts_text: Sequence[int] | memoryview,
-    ) -> None:
-        self._host = host
-        self._hierarchies = hierarchies
-        self._numbers = Numbers(directory)
-        self._policies = policies
-        self._hosts_text = hosts_text
-        self._cgroups: OrderedDict[int, tuple[int, Cgroup]] = OrderedDict()
-        self._gone: list[str] = []
-        self.announcements = Announcements(directory)
-
-    def container(self, pid: int) -> Container | None:
-        """None for the root cgroup, and while everybody is shown the host's text; OSError where it is gone."""
-        numbered = self._numbers.get(pid)
-        if numbered is None:
-            raise _failure(errno.ENOENT, f"container {pid}")
-        if numbered.path == "/":
-            return None
-        cgroup = self._cgroup(pid, numbered.path)
-        identity = cgroup.identity(self._host)
-        if identity != numbered.identity:
-            raise _failure(errno.ENOENT, numbered.path)
-        return None if self._hosts_text[0] else Container(cgroup, identity, 0, 0, 0, self._policies.of(cgroup))
-
-    def number(self, key: str) -> int | None:
-        """The number of the container of a key; None where there is none now."""
-        cgroup = lookup.find(self._host, self._hierarchies, key)
-        if cgroup is None:
-            return None
-        try:
-            identity = cgroup.identity(self._host)
-        except FileNotFoundError:
-            return None
-        before = len(self._numbers)
-        number = self._numbers.number(identity, cgroup.path)
-        if len(self._numbers) > before:
-            for other, _ in self._numbers.oldest(_LOOKED_AT):
-                self._forget_if_gone(other)
-        return number
-
-    def take_in(self) -> None:
-        """Number all that run, forget those that are gone."""
-        seen = running.look(self._host)
-        callers = Callers(self._host, self._hierarchies, seen.init)
-        try:
-            for found in running.containers(callers, seen):
-                self.number(found.container.cgroup.key)
-        finally:
-            callers.close()
-        self.let_go()
-
-    def gone(self) -> list[str]:
-        """Keys of those that were forgotten since the last call."""
-        found, self._gone = self._gone, []
-        return found
-
-    def let_go(self) -> bool:
-        """Forget those that are gone; nothing is open for the others."""
-        for number, _ in self._numbers:
-            self._forget_if_gone(number)
-        return False
-
-    def __iter__(self) -> Iterator[tuple[int, str]]:
-        """Number and key of those that were numbered and not yet forgotten."""
-        for number, numbered in self._numbers:
-            yield number, _key(numbered)
-
-    def _forget_if_gone(self, number: int) -> None:
-        try:
-            self.container(number)
-        except OSError:
-            numbered = self._numbers.forget(number)
-            self._gone.append(_key(numbered))
-            self._cgroups.pop(number, None)
-            for place in _LAYS:
-                self.announcements.remove(number << _BITS | place)
-
-    def _cgroup(self, number: int, path: str) -> Cgroup:
-        known = self._cgroups.get(number)
-        now = time.monotonic_ns()
-        if known is not None and known[0] > now:
-            return known[1]
-        cgroup = lookup.at(self._host, self._hierarchies, path)
-        if cgroup is None:
-            raise _failure(errno.ENOENT, path)
-        self._cgroups[number] = now + _TRUST, cgroup
-        self._cgroups.move_to_end(number)
-        while len(self._cgroups) > _MOST:
-            self._cgroups.popitem(last=False)
-        return cgroup
-
-
-def _key(numbered: Numbered) -> str:
-    return numbered.identity.rpartition(".")[0] or keys.ROOT
 
 
 class Shown:
@@ -209,7 +85,7 @@ class Shown:
     def hold(self, node: int) -> None:
         """Have a file's container not asked now: what was announced last is as good as new, or else the host's text."""
         if self._announcements.get(node) is None:
-            kept = _LAYS[node & _PLACE]
+            kept = inodes.LAYS[node & inodes.PLACE]
             self._announcements.put(node, Announced(time.time_ns(), kept.lay(self._files.text(kept.path, 0))))
         self._rendered[node] = time.monotonic_ns() + _HELD
 
@@ -231,8 +107,8 @@ class Shown:
             self._recent.popitem(last=False)
 
     def _render(self, node: int, known: Announced | None) -> Announced:
-        kept = _LAYS[node & _PLACE]
-        text = kept.lay(self._files.text(kept.path, node >> _BITS))
+        kept = inodes.LAYS[node & inodes.PLACE]
+        text = kept.lay(self._files.text(kept.path, node >> inodes.BITS))
         if known is not None and known.text == text:
             return known
         announced = Announced(max(time.time_ns(), known.changed + 1 if known is not None else 0), text)
@@ -266,18 +142,19 @@ class Serving(worker.Loop):
         self._containers = containers
         self._shown = shown
         self._mounted = mounted
-        self._places = {path: place for place, path in _PATHS.items() if place not in _LAYS or host.exists(path)}
+        there = (item for item in inodes.PATHS.items() if item[0] not in inodes.LAYS or host.exists(item[1]))
+        self._places = {path: place for place, path in there}
 
     def _container(self, node: int, pid: int) -> int:
-        return node >> _BITS or super()._container(node, pid)
+        return node >> inodes.BITS or super()._container(node, pid)
 
     def _without_container(self, request: Request) -> Request:
         node = request.node
-        if request.opcode == Opcode.LOOKUP and node > _PLACE:
-            path = tree.join(_path(node), str(request.argument))
-            node = node & ~_PLACE | self._places.get(path, 0)
-        if _is_file(node):
-            self._counters.add(f"fallback {_PATHS[node & _PLACE]} timed out")
+        if request.opcode == Opcode.LOOKUP and node > inodes.PLACE:
+            path = tree.join(inodes.path(node), str(request.argument))
+            node = node & ~inodes.PLACE | self._places.get(path, 0)
+        if inodes.is_file(node):
+            self._counters.add(f"fallback {inodes.PATHS[node & inodes.PLACE]} timed out")
             self._shown.hold(node)
         return request
 
@@ -287,11 +164,11 @@ class Serving(worker.Loop):
             number = self._containers.number(name)
             if number is None:
                 return protocol.error(request.unique, errno.ENOENT)
-            return protocol.kept_entry(request.unique, self._inode(number << _BITS), names=0)
-        place = self._places.get(tree.join(_path(request.node), name))
+            return protocol.kept_entry(request.unique, self._inode(number << inodes.BITS), names=0)
+        place = self._places.get(tree.join(inodes.path(request.node), name))
         if place is None:
             return protocol.error(request.unique, errno.ENOENT)
-        inode = self._inode(request.node & ~_PLACE | place)
+        inode = self._inode(request.node & ~inodes.PLACE | place)
         return protocol.kept_entry(request.unique, inode, names=protocol.LASTING)
 
     def _getattr(self, request: Request) -> bytes:
@@ -315,48 +192,32 @@ class Serving(worker.Loop):
         below = sorted(self._below(node))
         for after, number, name in (*dots, *((number + 2, number, name) for number, name in below)):
             if after > offset:
-                yield Dirent(number, after, name, stat.S_IFREG if _is_file(number) else stat.S_IFDIR)
+                yield Dirent(number, after, name, stat.S_IFREG if inodes.is_file(number) else stat.S_IFDIR)
 
     def _below(self, node: int) -> Iterator[tuple[int, str]]:
         if node == tree.ROOT:
-            yield from ((number << _BITS, key) for number, key in self._containers)
+            yield from ((number << inodes.BITS, key) for number, key in self._containers)
             return
         for path, place in self._places.items():
-            if path and tree.parent(path) == _path(node):
-                yield node & ~_PLACE | place, path.rpartition("/")[2]
+            if path and tree.parent(path) == inodes.path(node):
+                yield node & ~inodes.PLACE | place, path.rpartition("/")[2]
 
     def _above(self, node: int) -> int:
-        if node == tree.ROOT or not node & _PLACE:
+        if node == tree.ROOT or not node & inodes.PLACE:
             return tree.ROOT
-        return node & ~_PLACE | self._places[tree.parent(_path(node))]
+        return node & ~inodes.PLACE | self._places[tree.parent(inodes.path(node))]
 
     def _inode(self, node: int) -> Inode:
-        if _is_file(node):
+        if inodes.is_file(node):
             announced, valid = self._shown.announce(node)
             return Inode(node, tree.FILE.mode, len(announced.text), announced.changed, valid)
         mode = _ROOT_MODE if node == tree.ROOT else tree.DIRECTORY.mode
         return Inode(node, mode, 0, self._mounted, protocol.LASTING * 1_000_000_000)
 
 
-def _is_file(node: int) -> bool:
-    return node > _PLACE and node & _PLACE in _LAYS
-
-
-def _path(node: int) -> str:
-    """Below the directory of its container; ESTALE where nobody was ever told that number."""
-    path = _PATHS.get(node & _PLACE)
-    if path is None or node <= _PLACE:
-        raise _failure(errno.ESTALE, f"inode {node}")
-    return path
-
-
 def _open(request: Request) -> bytes:
     """The kernel then opens each file by itself, and keeps what pages it has."""
     return protocol.error(request.unique, errno.ENOSYS)
-
-
-def _failure(number: int, path: str) -> OSError:
-    return OSError(number, os.strerror(number), path)
 
 
 MakeFiles = Callable[[Host, Containers, RunDir], Tree]

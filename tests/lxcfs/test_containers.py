@@ -16,11 +16,12 @@ from lxcfs_py import rundir
 from lxcfs_py.cgroup import hierarchy
 from lxcfs_py.cgroup.model import Policy
 from lxcfs_py.cgroup.tree import Cgroup
-from lxcfs_py.containers import Containers, Serving, Shown
+from lxcfs_py.containers import Serving, Shown
 from lxcfs_py.filesystem import Filesystem
 from lxcfs_py.fuse import protocol
 from lxcfs_py.fuse.protocol import Opcode
 from lxcfs_py.host import Host
+from lxcfs_py.numbered import Containers
 from lxcfs_py.rundir import RunDir
 from lxcfs_py.rundir.announced import Announcements
 from lxcfs_py.rundir.slot import Slot
