@@ -43,6 +43,9 @@ class Files:
 
     pread = read
 
+    def optional(self, path: str) -> bytes | None:
+        return self._files.get(path)
+
     def open(self, path: str, flags: int = 0) -> int:
         return os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
 
