@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, cast
 
@@ -148,17 +149,20 @@ def try_with_hypothesis(run: Callable[[bytes], None], extent: Extent, seeds: Seq
 
 
 def tidily(run: Callable[[bytes], None]) -> Callable[[bytes], None]:
-    """Closes what a target leaves open: the code's own processes end with their files, a fuzzer's does not."""
+    """Closes what a target leaves open: the code's own processes end with their files, a fuzzer's does not. What is
+    open now stays so."""
     gc.collect()
     gc.freeze()
+    ours = sorted(int(name) for name in os.listdir("/proc/self/fd") if os.path.lexists(f"/proc/self/fd/{name}"))
+    between = [(low + 1, high) for low, high in pairwise((*ours, ours[-1] + _MOST_OPEN))]
 
     def tidy(data: bytes) -> None:
-        first = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
         try:
             run(data)
         finally:
             gc.collect()  # mappings close descriptors of their own
-            os.closerange(first, first + _MOST_OPEN)
+            for first, end in between:
+                os.closerange(first, end)
 
     return tidy
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable
 
 import pytest
@@ -93,3 +94,18 @@ def test_a_whole_machine_gives_every_view_that_its_kernel_has(scenario: Scenario
 def test_all_files_of_the_run_directory_are_damaged() -> None:
     names = [seed[0] for seed in rundirs.file_seeds()]
     assert names == list(range(len(rundirs.FILES)))
+
+
+def test_what_a_target_leaves_open_is_closed_and_nothing_else() -> None:
+    free = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+    ours = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+    os.close(free)  # a number below that of a descriptor that has to stay
+    opened: list[int] = []
+    tidy = engine.tidily(lambda _: opened.append(os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)))
+    try:
+        tidy(b"")
+        tidy(b"")
+        os.fstat(ours)
+        assert opened[0] == opened[1]
+    finally:
+        os.close(ours)
