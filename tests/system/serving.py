@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
+from lxcfs_py import linux
 from lxcfs_py.fuse import mountpoint
 from lxcfs_py.host import Host
 from lxcfs_py.rundir import state
@@ -166,3 +167,11 @@ def clean_up(process: subprocess.Popen[bytes], *mounts: Path) -> None:
     for mount in mounts:
         while mountpoint.mounted(Host(), str(mount)) is not None:
             mountpoint.detach(str(mount))
+
+
+def unmount(folder: Path) -> None:
+    """Take away every mount in a folder, the last one first."""
+    points = [line.split(" ")[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    for point in reversed(points):
+        if point.startswith(f"{folder}/"):
+            linux.umount2(point, linux.MNT_DETACH)

@@ -24,6 +24,7 @@ from tests import cgroups
 from tests.bench import container as containers
 from tests.bench import daemons
 from tests.system.launched import BIN, SECONDS
+from tests.system.serving import unmount
 
 pytestmark = pytest.mark.system
 
@@ -201,8 +202,7 @@ def test_a_daemon_that_is_gone_is_started_anew_and_said_so(tmp_path: Path) -> No
             kill_all(run)
     finally:
         kill_all(run)
-        while os.path.ismount(mount) or str(mount) in Path("/proc/self/mountinfo").read_text():
-            linux.umount2(str(mount), linux.MNT_DETACH)
+        unmount(tmp_path)
 
 
 def kill_all(run: Path) -> None:

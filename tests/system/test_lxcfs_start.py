@@ -11,12 +11,10 @@ from typing import NamedTuple
 
 import pytest
 
-from lxcfs_py import linux
 from lxcfs_py.errors import Error
-from lxcfs_py.fuse import mountpoint
-from lxcfs_py.host import Host
 from lxcfs_py.rundir import state
 from pyrun import lxcfs
+from tests.system.serving import unmount
 
 pytestmark = pytest.mark.system
 
@@ -63,31 +61,30 @@ def place(tmp_path: Path) -> Iterator[Place]:
         yield made
     finally:
         made.kill(signal.SIGKILL)
-        while mountpoint.mounted(Host(keep=0), made.mount) is not None:
-            linux.umount2(made.mount, linux.MNT_DETACH)
+        unmount(tmp_path)
 
 
 def test_a_started_daemon_serves_when_start_returns(place: Place) -> None:
-    assert lxcfs.serving(place.mount) is None
+    assert lxcfs.serving(*place) is None
     found = lxcfs.start(place.mount, place.run_dir)
     assert found is not None
     assert {"proc/meminfo", "proc/stat", "sys/devices/system/cpu", "sys/block"} <= set(found.paths)
-    assert found == lxcfs.serving(place.mount)
+    assert found == lxcfs.serving(*place)
     place.kill(signal.SIGTERM)
-    assert lxcfs.serving(place.mount) is None
+    assert lxcfs.serving(*place) is None
 
 
 def test_of_many_that_start_one_does(place: Place) -> None:
     with ThreadPoolExecutor(4) as pool:
         found = [job.result() for job in [pool.submit(lxcfs.start, *place) for _ in range(4)]]
     assert sorted(one is not None for one in found) == [False, False, False, True]
-    assert lxcfs.serving(place.mount) is not None
+    assert lxcfs.serving(*place) is not None
 
 
 def test_a_daemon_that_was_killed_is_started_again(place: Place) -> None:
     assert lxcfs.start(*place) is not None
     place.kill(signal.SIGKILL)
-    assert lxcfs.serving(place.mount) is None
+    assert lxcfs.serving(*place) is None
     assert lxcfs.start(*place) is not None
 
 
