@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterator
 from itertools import islice
 from typing import NamedTuple
+from weakref import finalize
 
 from lxcfs_py.rundir.mapped import replace
 
@@ -80,7 +81,7 @@ class Numbers:
 
     def _append(self, line: bytes) -> None:
         if self._lines > 2 * len(self._known) + _SPARE:
-            os.close(self._descriptor)
+            self._close()
             self._write()
         os.write(self._descriptor, line)
         self._lines += 1
@@ -111,6 +112,8 @@ class Numbers:
 
     def _open(self) -> None:
         self._descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        self._close = finalize(self, os.close, self._descriptor)
+        self._close.atexit = False
 
 
 def _line(number: int, numbered: Numbered) -> bytes:
