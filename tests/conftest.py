@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import signal
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
@@ -31,6 +32,13 @@ hypothesis.settings.register_profile("ours", deadline=None, database=None, deran
 hypothesis.settings.load_profile("ours")  # a busy machine is no fault of the code; CI is the same each time
 
 Golden = Callable[[Path, bytes], None]
+
+
+def pytest_configure() -> None:
+    """What a shell has a job in the background ignore, or nohup(1), what the tests start would ignore too."""
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
