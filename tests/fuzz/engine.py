@@ -151,8 +151,6 @@ def try_with_hypothesis(run: Callable[[bytes], None], extent: Extent, seeds: Seq
 def tidily(run: Callable[[bytes], None]) -> Callable[[bytes], None]:
     """Closes what a target leaves open: the code's own processes end with their files, a fuzzer's does not. What is
     open now stays so."""
-    gc.collect()
-    gc.freeze()
     ours = sorted(int(name) for name in os.listdir("/proc/self/fd") if os.path.lexists(f"/proc/self/fd/{name}"))
     between = [(low + 1, high) for low, high in pairwise((*ours, ours[-1] + _MOST_OPEN))]
 
@@ -183,6 +181,8 @@ def main(target: str, folder: str, *extent: str) -> None:
         run = _named(target)
     options = [*extent, f"-max_len={_LONGEST}", f"-artifact_prefix={folder}/"]
     options += ["-print_final_stats=1", "-timeout=20", "-rss_limit_mb=1500", "-reduce_inputs=1"]
+    gc.collect()
+    gc.freeze()
     atheris.Setup([sys.argv[0], f"{folder}/inputs", *options], tidily(run))
     atheris.Fuzz()
 

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -69,6 +70,15 @@ def rootfs(tmp_path: Path) -> Path:
     return path
 
 
+def remove(cgroup: str) -> None:
+    """As soon as the last process has left it."""
+    end = time.monotonic() + 5
+    while os.path.exists(cgroup) and time.monotonic() < end:
+        with suppress(OSError):
+            os.rmdir(cgroup)
+        time.sleep(0.01)
+
+
 @contextmanager
 def container(state: Path, rootfs: Path, mount: Path) -> Iterator[Box]:
     """One of Podman with 64 MiB and two files bound."""
@@ -88,8 +98,7 @@ def container(state: Path, rootfs: Path, mount: Path) -> Iterator[Box]:
             os.unlink("/dev/shm/libpod_lock")
         for top in cgroups.hierarchies():
             for path in (f"{GROUP}/conmon", GROUP, "/libpod_parent/conmon", "/libpod_parent"):
-                with suppress(OSError):
-                    os.rmdir(f"{top}{path}")
+                remove(f"{top}{path}")
 
 
 def test_a_container_of_podman_goes_on_after_every_process_was_killed(tmp_path: Path, rootfs: Path) -> None:
