@@ -32,7 +32,7 @@ def machine() -> dict[str, object]:
     """What the figures belong to."""
     models = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
     return {
-        "kernel": platform.release(),
+        "kernel": platform.release().partition("-")[0],
         "cpu": models[0].partition(": ")[2] if models else platform.machine(),
         "cpus": os.cpu_count(),
         "python": platform.python_version(),
