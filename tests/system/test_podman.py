@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -32,16 +33,31 @@ _SAID = {"runc": "annotation org.lxcfs.cpus: must be quota, cpuset or host", "cr
 PROGRAMS = ("podman", RUNTIME, "busybox")
 
 
-@pytest.fixture
-def rootfs(tmp_path: Path) -> Path:
+def busybox_root(directory: Path) -> Path:
+    """A root file system of busybox alone; skips where a program that Podman needs is missing."""
     for program in PROGRAMS:
         if shutil.which(program) is None:
             pytest.skip(f"no {program}")
-    path = tmp_path / "rootfs"
+    path = directory / "rootfs"
     (path / "bin").mkdir(parents=True)
     shutil.copy(shutil.which("busybox") or "", path / "bin/busybox")
-    (path / "bin/cat").symlink_to("busybox")
+    for name in ("cat", "sleep"):
+        (path / "bin" / name).symlink_to("busybox")
     return path
+
+
+def remove(cgroup: str) -> None:
+    """As soon as the last process, which may be Podman's conmon, has left it."""
+    end = time.monotonic() + 5
+    while os.path.exists(cgroup) and time.monotonic() < end:
+        with suppress(OSError):
+            os.rmdir(cgroup)
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def rootfs(tmp_path: Path) -> Path:
+    return busybox_root(tmp_path)
 
 
 @pytest.fixture
@@ -63,8 +79,7 @@ def parent() -> Iterator[None]:
                 f"{top}/libpod_parent/conmon",
                 f"{top}/libpod_parent",
             ):
-                with suppress(OSError):
-                    os.rmdir(path)
+                remove(path)
 
 
 def hook(served: Served, directory: Path) -> Path:

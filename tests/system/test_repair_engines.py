@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,7 +17,7 @@ from tests.system import lxc as debian
 from tests.system.dying import BROKEN, Box, dead, killed, repaired, served, until
 from tests.system.lxc import HOOK, MOUNT, Lxc
 from tests.system.test_peer_lxc import UNPRIVILEGED
-from tests.system.test_podman import GROUP, PROGRAMS, podman
+from tests.system.test_podman import GROUP, busybox_root, podman, remove
 
 pytestmark = [pytest.mark.system, pytest.mark.skipif(shutil.which("lxc-start") is None, reason="no lxc")]
 
@@ -59,24 +58,7 @@ def test_containers_of_lxc_move_over_from_a_killed_lxcfs() -> None:
 
 @pytest.fixture
 def rootfs(tmp_path: Path) -> Path:
-    for program in PROGRAMS:
-        if shutil.which(program) is None:
-            pytest.skip(f"no {program}")
-    path = tmp_path / "rootfs"
-    (path / "bin").mkdir(parents=True)
-    shutil.copy(shutil.which("busybox") or "", path / "bin/busybox")
-    for name in ("cat", "sleep"):
-        (path / "bin" / name).symlink_to("busybox")
-    return path
-
-
-def remove(cgroup: str) -> None:
-    """As soon as the last process has left it."""
-    end = time.monotonic() + 5
-    while os.path.exists(cgroup) and time.monotonic() < end:
-        with suppress(OSError):
-            os.rmdir(cgroup)
-        time.sleep(0.01)
+    return busybox_root(tmp_path)
 
 
 @contextmanager
