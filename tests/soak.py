@@ -5,6 +5,14 @@ long as one likes is marked `soak` and goes on for SECONDS; by default a few, so
 from __future__ import annotations
 
 import os
+import re
 
-SECONDS = float(os.environ.get("LXCFS_PY_SOAK_SECONDS", "3"))
+import pytest
+
+_VARIABLE = "LXCFS_PY_SOAK_SECONDS"
+_ASKED = os.environ.get(_VARIABLE, "3")
+if not re.fullmatch(r"\d+(\.\d+)?", _ASKED):
+    pytest.exit(f"{_VARIABLE}: {_ASKED!r} is not a number of seconds, as 600", returncode=2)
+
+SECONDS = float(_ASKED)
 """Of each such test."""
