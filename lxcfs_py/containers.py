@@ -6,6 +6,9 @@ knows of an inode is older than the time that it was given, it asks (GETATTR) be
 changed since, size and time are new, and it drops its pages and reads the new text. What may be kept is `views.kept`'s
 to say.
 
+A container's name is looked up each time, and its policy with it: if that is another, nothing is believed any more.
+Who changes it therefore looks up the name, and after that no text of before is read (`oci`).
+
 A text that was announced by its attributes is what later pieces are of, whoever serves: it lies in the run directory
 with its time, and so do the numbers of containers. All requests go through one process, one after the other. A cgroup
 that is gone has no name here any more, and whoever still holds a file of it reads the host's text.
@@ -89,6 +92,10 @@ class Shown:
             self._announcements.put(node, Announced(time.time_ns(), kept.lay(self._files.text(kept.path, 0))))
         self._rendered[node] = time.monotonic_ns() + _HELD
 
+    def outdate(self, node: int) -> None:
+        """Have a file's container asked next time, however short it is since it was."""
+        self._rendered.pop(node, None)
+
     def text(self, node: int) -> bytes:
         """What was announced last."""
         announced = self._known(node) or self.announce(node)[0]
@@ -164,12 +171,20 @@ class Serving(worker.Loop):
             number = self._containers.number(name)
             if number is None:
                 return protocol.error(request.unique, errno.ENOENT)
+            if self._containers.chosen_anew(number):
+                self._show_anew(number)
             return protocol.kept_entry(request.unique, self._inode(number << inodes.BITS), names=0)
         place = self._places.get(tree.join(inodes.path(request.node), name))
         if place is None:
             return protocol.error(request.unique, errno.ENOENT)
         inode = self._inode(request.node & ~inodes.PLACE | place)
         return protocol.kept_entry(request.unique, inode, names=protocol.LASTING)
+
+    def _show_anew(self, number: int) -> None:
+        """Nothing that a container's files said is to be believed any more."""
+        for node in inodes.files(number):
+            self._shown.outdate(node)
+            self._channel.answer(protocol.forget_attributes(node))
 
     def _getattr(self, request: Request) -> bytes:
         return protocol.kept_attributes(request.unique, self._inode(request.node))

@@ -16,6 +16,7 @@ from lxcfs_py import inodes, running
 from lxcfs_py.caller import Callers, Chooser, Container
 from lxcfs_py.cgroup import keys, lookup
 from lxcfs_py.cgroup.hierarchy import Hierarchies
+from lxcfs_py.cgroup.model import Policy
 from lxcfs_py.cgroup.tree import Cgroup
 from lxcfs_py.host import Host
 from lxcfs_py.rundir.announced import Announcements
@@ -47,6 +48,8 @@ class Containers:
         self._hosts_text = hosts_text
         self._cgroups: OrderedDict[int, tuple[int, Cgroup]] = OrderedDict()
         self._gone: list[str] = []
+        self._chosen: dict[int, Policy | None] = {}
+        """By number: what was in force when its name was last looked up."""
         self.announcements = Announcements(directory)
 
     def container(self, pid: int) -> Container | None:
@@ -77,6 +80,18 @@ class Containers:
             for other, _ in self._numbers.oldest(_LOOKED_AT):
                 self._forget_if_gone(other)
         return number
+
+    def chosen_anew(self, number: int) -> bool:
+        """Whether another policy is in force for a container than when this was last asked, or nobody asked before."""
+        try:
+            container = self.container(number)
+        except OSError:
+            return False
+        chosen = container.policy if container is not None else None
+        if number in self._chosen and self._chosen[number] == chosen:
+            return False
+        self._chosen[number] = chosen
+        return True
 
     def take_in(self) -> None:
         """Number all that run, forget those that are gone."""
@@ -112,6 +127,7 @@ class Containers:
             numbered = self._numbers.forget(number)
             self._gone.append(_key(numbered))
             self._cgroups.pop(number, None)
+            self._chosen.pop(number, None)
             for node in inodes.files(number):
                 self.announcements.remove(node)
 

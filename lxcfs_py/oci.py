@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from lxcfs_py import caller, policy, records, sampler
@@ -51,8 +52,15 @@ def _note(host: Host, run_dir: str, pid: int, choices: Choices) -> str:
         return f"process {pid} is in no cgroup of its own"
     kept = Records(run_dir)
     kept.update(records.POLICY, cgroup.identity(host), lambda _: (records.pack_policy(place[0], choices), None))
+    _have_looked_up(run_dir, cgroup.key)
     sampler.sweep(host, kept)
     return ""
+
+
+def _have_looked_up(run_dir: str, key: str) -> None:
+    """Nobody is shown any more what the kernel keeps from before: a runtime binds files first and calls hooks then."""
+    with suppress(OSError):
+        os.stat(f"{run_dir}/containers/{key}")
 
 
 def _annotations(state: Mapping[str, Any]) -> Mapping[str, object]:

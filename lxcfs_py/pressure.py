@@ -19,6 +19,7 @@ from functools import partial
 from typing import Protocol
 
 from lxcfs_py import psi, worker
+from lxcfs_py.closing import Closing
 from lxcfs_py.fuse import protocol, tree
 from lxcfs_py.fuse.device import WatchingChannel
 from lxcfs_py.fuse.protocol import Opcode, Open, Poll, Read, Release, Request, Setattr, Write
@@ -94,6 +95,7 @@ class Waiting(worker.Worker):
         triggers: Triggers,
         counters: Counters,
         mounted: int,
+        closing: Closing,
         stalls: Stalls | None = None,
     ) -> None:
         super().__init__(channel, slot, (), Files(pressures, host), nodes, texts, counters, mounted, stalls)
@@ -101,8 +103,9 @@ class Waiting(worker.Worker):
         self._host = host
         self._pressures = pressures
         self._triggers = triggers
-        self._descriptors: dict[int, int] = {}
-        """By handle; not of those whose cgroup is gone."""
+        self._descriptors: dict[int, tuple[int, str]] = {}
+        """By handle: descriptor and container; not of those whose cgroup is gone."""
+        self._closing = closing
         for opcode, answer in (
             (Opcode.WRITE, self._write),
             (Opcode.POLL, self._poll),
@@ -128,7 +131,7 @@ class Waiting(worker.Worker):
     def _recover(self, trigger: Trigger) -> None:
         self._slot.recover(trigger.handle)
         try:
-            self._watch(trigger.handle, self._make(trigger))
+            self._watch(trigger, self._make(trigger))
         except OSError as error:
             if error.errno != errno.ENODEV:
                 _log.warning("event=trigger-lost file=%s cause=%r", trigger.file, str(error))
@@ -166,14 +169,14 @@ class Waiting(worker.Worker):
         return protocol.wrote(request.unique, len(data))
 
     def _add(self, trigger: Trigger, size: int) -> None:
-        self._triggers.check(trigger.container)
+        self._triggers.check(trigger.container, self._closing.left(trigger.container), self._closing.all_left())
         descriptor = self._make(trigger)
         try:
             self._triggers.add(trigger, size)
         except BaseException:
-            os.close(descriptor)
+            self._closing.close(descriptor, trigger.container)
             raise
-        self._watch(trigger.handle, descriptor)
+        self._watch(trigger, descriptor)
 
     def _path(self, request: Request) -> str:
         return f"{psi.FOLDER}/{self._nodes.path(request.node)}"
@@ -182,9 +185,9 @@ class Waiting(worker.Worker):
         privileged = bool(trigger.handle & 1)
         return psi.make(self._host, trigger.file, trigger.text.encode("latin-1"), privileged=privileged)
 
-    def _watch(self, handle: int, descriptor: int) -> None:
-        self._descriptors[handle] = descriptor
-        self._watching.watch(descriptor, partial(self._happened, handle))
+    def _watch(self, trigger: Trigger, descriptor: int) -> None:
+        self._descriptors[trigger.handle] = descriptor, trigger.container
+        self._watching.watch(descriptor, partial(self._happened, trigger.handle))
 
     def _happened(self, handle: int, events: int) -> None:
         if events & (select.EPOLLERR | select.EPOLLHUP):
@@ -200,10 +203,11 @@ class Waiting(worker.Worker):
             self._triggers.wake(handle)
 
     def _drop(self, handle: int) -> None:
-        descriptor = self._descriptors.pop(handle, None)
-        if descriptor is not None:
+        known = self._descriptors.pop(handle, None)
+        if known is not None:
+            descriptor, container = known
             self._watching.forget(descriptor)
-            os.close(descriptor)
+            self._closing.close(descriptor, container)
 
     def _poll(self, request: Request) -> bytes:
         assert isinstance(request.argument, Poll)
@@ -237,7 +241,8 @@ def serve(connection: int, pressures: Pressures, host: Host, run_dir: RunDir, mo
     nodes = Nodes(directory, {"": tree.ROOT}, tree.FIRST_FREE)
     triggers = Triggers(directory, most=_room())
     counters = run_dir.counters
-    waiting = Waiting(channel, slot, host, pressures, nodes, Texts(directory), triggers, counters, mounted, stalls)
+    texts, closing = Texts(directory), Closing()
+    waiting = Waiting(channel, slot, host, pressures, nodes, texts, triggers, counters, mounted, closing, stalls)
     waiting.recover()
     waiting.run(Rest(slot, lambda: pressures.let_go() | host.let_go() | run_dir.let_go()))
 

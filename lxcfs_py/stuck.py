@@ -6,7 +6,7 @@ While requests come the supervisor looks at the slots every _TICK, and not at al
 1. When all workers of a connection are at one request each for longer than a moment, a spare one is started, if there
    are any; it is ended when that has not been so for a while.
 2. Who is at a request for the time-out is killed, and its successor answers in its stead (`worker`). Where no spare is
-   left and others have to wait, that is as soon as it is plain that all of them sleep.
+   left and others have to wait, that is as soon as it is plain that all of them sleep, if there is another answer.
 3. Who does not die, since it hangs in the kernel, is left alone; its successor takes over the request in a new slot.
    When there are many of those, nobody is asked any more who might make one more.
 
@@ -27,6 +27,7 @@ from dataclasses import dataclass, field
 from lxcfs_py.children import Child, Children
 from lxcfs_py.connections import Connection
 from lxcfs_py.fuse import protocol
+from lxcfs_py.fuse.protocol import Opcode
 from lxcfs_py.rundir.stalls import CALL, Stalls
 
 _log = logging.getLogger(__name__)
@@ -118,7 +119,9 @@ class Watch:
         """Whether a worker has had its time."""
         if child.slot is not None and child.slot.given_up():
             return seen.seconds >= max(self.timeout, _INSTEAD)
-        return seen.seconds >= self.timeout or (pressed and seen.seconds >= _PRESSED and _sleeps(child.pid))
+        if seen.seconds >= self.timeout:
+            return True
+        return pressed and seen.seconds >= _PRESSED and _sleeps(child.pid) and _can_be_answered(child)
 
     def _give_up(self, child: Child, seen: _Seen) -> None:
         assert child.slot is not None
@@ -156,6 +159,12 @@ class Watch:
         if self._quiet == _QUIET:
             self.stalls.count_lost(len(self.children.lost))
             self.stalls.watch(False)
+
+
+def _can_be_answered(child: Child) -> bool:
+    """Whether a successor has another answer than an error: not to a WRITE, which sets a trigger, and for which a
+    machine under load may take its time (it starts a thread of the kernel's)."""
+    return child.slot is not None and protocol.about(child.slot.buffer)[0] != Opcode.WRITE
 
 
 def _sleeps(pid: int) -> bool:

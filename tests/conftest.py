@@ -16,9 +16,11 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from lxcfs_py.host import Host
-from tests import leftovers, scenarios, skips
-from tests.scenarios import Scenario
+pytest.register_assert_rewrite("tests.system", "tests.runtime", "tests.exporter")
+
+from lxcfs_py.host import Host  # noqa: E402
+from tests import leftovers, scenarios, skips  # noqa: E402
+from tests.scenarios import Scenario  # noqa: E402
 
 collect_ignore = ["golden", "hosts"]
 """No tests there, and a captured sysfs has links that lead round in circles, which pytest would follow for ever."""

@@ -173,6 +173,7 @@ _OPEN_OUT = Struct("=IiQQII")
 _STATFS_OUT = Struct("=IiQQQQQQIIII24x")
 _WORD_OUT = Struct("=IiQI4x")
 _WAKEUP_OUT = Struct("=IiQQ")
+_FORGET_ATTRIBUTES_OUT = Struct("=IiQQqq")
 _DROP_OUT = Struct("=IiQQII")
 _INIT_OUT = Struct("=IiQIIIIHHIIHHI28x")
 _DIRENT = Struct("=QQII")
@@ -310,12 +311,19 @@ def polled(unique: int, events: int) -> bytes:
 
 
 _FUSE_NOTIFY_POLL = 1
+_FUSE_NOTIFY_INVAL_INODE = 2
 _FUSE_NOTIFY_INVAL_ENTRY = 3
 
 
 def wakeup(waiter: int) -> bytes:
     """Not a reply: who sleeps as `waiter` is to ask again. One that the kernel does not know is no error."""
     return _WAKEUP_OUT.pack(_WAKEUP_OUT.size, _FUSE_NOTIFY_POLL, 0, waiter)
+
+
+def forget_attributes(node: int) -> bytes:
+    """Not a reply: the kernel is to ask for size and times before it shows the file's pages again; ENOENT where it does
+    not know the inode. It waits for nobody."""
+    return _FORGET_ATTRIBUTES_OUT.pack(_FORGET_ATTRIBUTES_OUT.size, _FUSE_NOTIFY_INVAL_INODE, 0, node, -1, 0)
 
 
 def drop(parent: int, name: str) -> bytes:

@@ -19,6 +19,8 @@ from typing import NamedTuple
 from lxcfs_py.rundir.mapped import map_words, replace
 
 _MOST = 4096
+_LEAVING = 8
+"""Times a container's share that the kernel may have of it, with those that are being closed."""
 _WORDS = 5
 _PENDING, _TAKEN, _SLEEPS, _WAITER, _MOVED = range(_WORDS)
 
@@ -63,9 +65,13 @@ class Triggers:
         """What an open file waits for."""
         return self._known.get(handle)
 
-    def check(self, container: str) -> None:
-        """Whether a container may have one more: else OSError(ENOMEM), as from a kernel that has no room for it."""
-        if len(self._known) >= self._most or self._shares[container] >= self._share:
+    def check(self, container: str, leaving: int = 0, all_leaving: int = 0) -> None:
+        """Whether a container may have one more: else OSError(ENOMEM), as from a kernel that has no room for it.
+        `leaving` of it, and `all_leaving` of everybody, are removed and not yet closed."""
+        share = self._shares[container]
+        if share >= self._share or share + leaving >= self._share * _LEAVING:
+            raise _no_room()
+        if len(self._known) + all_leaving >= self._most:
             raise _no_room()
 
     def add(self, trigger: Trigger, size: int) -> None:

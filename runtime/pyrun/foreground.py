@@ -121,8 +121,8 @@ class Foreground:
             if lost:
                 self._killed_for = number
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
-        except ProcessLookupError:
-            return
+        except (ProcessLookupError, FileNotFoundError):
+            return  # it has ended, and its exit is about to be told
 
 
 class MonitorGone(Failure):

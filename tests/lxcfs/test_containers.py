@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from lxcfs_py import rundir
+from lxcfs_py import inodes, rundir
 from lxcfs_py.cgroup import hierarchy
 from lxcfs_py.cgroup.model import Policy
 from lxcfs_py.cgroup.tree import Cgroup
@@ -32,6 +32,7 @@ HOUR = 3600 * SECOND
 TOP = "sys/fs/cgroup"
 KEY = "lxt-web"
 PATH = "/lxt/web"
+INVAL_INODE = 2
 
 
 class AllTheSame:
@@ -53,6 +54,8 @@ class Kernel:
         self._slot = slot
         self._raw = raw
         self.reply = b""
+        self.disbelieved: list[int] = []
+        """Inodes whose attributes it was told to forget, before the reply."""
 
     def next_request(self) -> int:
         raw, self._raw = self._raw, b""
@@ -60,7 +63,12 @@ class Kernel:
         return len(raw)
 
     def answer(self, reply: bytes) -> None:
-        self.reply = reply
+        _, code, unique = struct.unpack_from("=IiQ", reply)
+        if unique:
+            self.reply = reply
+        else:
+            assert (code, self.reply) == (INVAL_INODE, b"")
+            self.disbelieved.append(struct.unpack_from("=16xQ", reply)[0])
 
     def is_awaited(self, _question: bytes) -> bool:
         return True
@@ -117,6 +125,7 @@ class Rig:
         raw = struct.pack("=IIQQIIII", 40 + len(body), opcode, 100, node, 0, 0, 4242, 0) + body
         kernel = Kernel(self.slot, raw)
         Serving(kernel, self.slot, self.host, self.containers, self.shown, self.run_dir.counters, 7 * SECOND).run()
+        self.disbelieved = kernel.disbelieved
         length, number, unique = struct.unpack_from("=IiQ", kernel.reply)
         assert (length, unique) == (len(kernel.reply), 100)
         return -number, kernel.reply[16:]
@@ -192,6 +201,20 @@ def test_names_below_a_container_last_and_a_containers_own_does_not(rig: Rig) ->
     assert rig.lookup("proc", node=top.node).names == protocol.LASTING
     found = rig.lookup("proc", "meminfo", node=top.node)
     assert (found.names, found.valid) == (protocol.LASTING, HOUR)
+
+
+def test_another_policy_is_in_force_at_once_when_the_name_is_looked_up(rig: Rig) -> None:
+    rig.make()
+    (rig.root / TOP / PATH[1:] / "cpu.max").write_text("100000 100000\n")
+    found = rig.lookup(KEY, "sys", "devices", "system", "cpu", "online")
+    rig.policies.policy = Policy(cpus="host")
+    assert rig.getattr(found.node).changed == found.changed
+    top = rig.lookup(KEY)
+    assert rig.disbelieved == list(inodes.files(top.node >> inodes.BITS))
+    assert rig.getattr(found.node).changed > found.changed
+    assert rig.read(found.node) == (rig.root / "sys/devices/system/cpu/online").read_bytes() != b"0\n"
+    rig.lookup(KEY)
+    assert rig.disbelieved == []
 
 
 def test_what_it_says_is_in_force_for_its_time(rig: Rig) -> None:

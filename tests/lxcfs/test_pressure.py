@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lxcfs_py import rundir
+from lxcfs_py.closing import Closing
 from lxcfs_py.fuse import protocol, tree
 from lxcfs_py.fuse.protocol import Opcode
 from lxcfs_py.fuse.tree import Attributes
@@ -98,6 +99,7 @@ class Rig:
         self.nodes = Nodes(directory, {"": tree.ROOT}, tree.FIRST_FREE)
         self.memory = self.nodes.number("memory")
         self.triggers = Triggers(directory, share=3)
+        self.closing = Closing()
         counters = Counters(f"{self.run_dir}/counters/pressure")
         self.worker = Waiting(
             self.channel,
@@ -109,8 +111,13 @@ class Rig:
             self.triggers,
             counters,
             10**9,
+            self.closing,
         )
         self.worker.recover()
+
+    def await_closed(self) -> None:
+        while self.closing.all_left():
+            os.sched_yield()
 
     def ask(self, raw: bytes) -> tuple[int, bytes]:
         """Errno and body of the one reply to a request."""
@@ -229,10 +236,21 @@ def test_a_container_has_a_share_of_all_triggers(rig: Rig) -> None:
     assert rig.write(8) == 0
 
 
+def test_what_is_still_to_be_closed_of_a_container_counts(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert rig.write(2) == 0
+    monkeypatch.setattr(rig.closing, "left", lambda owner: {"/group.1f": 23}[owner])
+    assert rig.write(4) == errno.ENOMEM
+    monkeypatch.setattr(rig.closing, "left", lambda owner: {"/group.1f": 22}[owner])
+    assert rig.write(4) == 0
+    monkeypatch.setattr(rig.closing, "all_left", lambda: 4094)
+    assert rig.write(6) == errno.ENOMEM
+
+
 def test_a_trigger_that_cannot_be_kept_is_refused_and_leaves_nothing(rig: Rig) -> None:
     before = os.listdir("/proc/self/fd")
     os.rmdir(f"{folder(rig.run_dir)}/triggers")
     assert rig.write(100) == errno.ENOMEM
+    rig.await_closed()
     assert os.listdir("/proc/self/fd") == before
     assert rig.poll(100) == NOTHING
 
@@ -311,6 +329,7 @@ def test_closing_forgets_all(rig: Rig) -> None:
     for handle in range(2, 2000, 2):
         assert rig.write(handle) == 0
         assert rig.release(handle) == 0
+        rig.await_closed()
     assert rig.channel.watched == {}
     assert list(rig.triggers) == []
     assert os.listdir("/proc/self/fd") == before

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import struct
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from lxcfs_py.children import Child, Children
 from lxcfs_py.connections import Connection, Service
+from lxcfs_py.fuse.protocol import Opcode
 from lxcfs_py.rundir.slot import Slot
 from lxcfs_py.rundir.stalls import Stalls
 from lxcfs_py.stuck import Watch
@@ -19,9 +21,9 @@ from lxcfs_py.stuck import Watch
 CONNECTION = Connection(Service("callers", "/nowhere", ()), [], 0)
 
 
-def at(child: Child, unique: int) -> None:
+def at(child: Child, unique: int, opcode: Opcode = Opcode.READ) -> None:
     assert child.slot is not None
-    child.slot.buffer[:16] = (40).to_bytes(8, "little") + unique.to_bytes(8, "little")
+    child.slot.buffer[:16] = struct.pack("=IIQ", 40, opcode, unique)
 
 
 class Rig:
@@ -111,6 +113,14 @@ def test_with_nobody_to_help_who_sleeps_makes_room_before_the_time_out(tmp_path:
         at(child, 2)
     rig.look(14)
     assert sorted(rig.dead()) == ["worker-0", "worker-1"]
+
+
+def test_who_sets_a_trigger_has_the_whole_time_out_since_there_is_no_other_answer(rig: Rig) -> None:
+    rig.watch.timeout = 1000
+    for child in rig.children:
+        at(child, 2, Opcode.WRITE)
+    rig.look(14)
+    assert rig.dead() == []
 
 
 def test_who_does_not_die_is_replaced_and_its_request_handed_on(rig: Rig) -> None:

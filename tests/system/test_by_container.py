@@ -7,12 +7,11 @@ import random
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from lxcfs_py import linux
 from lxcfs_py.cgroup import keys
 from lxcfs_py.fuse.protocol import Opcode
 from lxcfs_py.rundir import counters
@@ -20,7 +19,7 @@ from tests import cgroups, soak
 from tests.cgroups import Limits
 from tests.system import fake_kept
 from tests.system.launched import Launcher
-from tests.system.serving import REAL, Served, serving
+from tests.system.serving import REAL, Served, bound, serving
 
 pytestmark = pytest.mark.system
 
@@ -49,17 +48,6 @@ def limit(group: str, size: int) -> None:
     name = "memory.max" if cgroups.pure_v2() else "memory/memory.limit_in_bytes"
     top, _, file = name.rpartition("/")
     (cgroups.TOP / top / group[1:] / file).write_text(str(size))
-
-
-@contextmanager
-def bound(source: Path, target: Path) -> Iterator[Path]:
-    """A file bound as a container has it: nothing is looked up on the way to it any more."""
-    target.touch()
-    linux.mount(str(source), str(target), None, linux.MS_BIND)
-    try:
-        yield target
-    finally:
-        linux.umount2(str(target))
 
 
 def test_a_container_reads_its_own_numbers_by_its_cgroups_path(served: Served) -> None:

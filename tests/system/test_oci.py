@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from lxcfs_py import oci, records, rundir
-from lxcfs_py.cgroup import hierarchy, tree
+from lxcfs_py.cgroup import hierarchy, keys, tree
 from lxcfs_py.cgroup.model import Policy
 from lxcfs_py.errors import Error
 from lxcfs_py.host import Host
@@ -22,7 +22,7 @@ from tests import cgroups
 from tests.bench.container import Container, container
 from tests.cgroups import Limits
 from tests.system.launched import BIN, new_name
-from tests.system.serving import REAL, Served, serving
+from tests.system.serving import REAL, Served, bound, serving
 
 pytestmark = pytest.mark.system
 
@@ -174,6 +174,17 @@ def test_a_daemon_shows_what_the_hook_noted_and_what_it_said_goes_before_the_con
             assert box.read(f"{served.mount}/proc/swaps").count("\n") == 1
         with container(GROUP, LIMITS) as box:
             assert box.read(f"{served.mount}/{online}") == "0\n"
+
+
+def test_a_bound_file_of_the_page_cache_shows_at_once_what_the_hook_noted(tmp_path: Path) -> None:
+    """Runtimes bind files first and call hooks then, and a container starts long before --max-age ends."""
+    online = "sys/devices/system/cpu/online"
+    with serving(tmp_path, "--max-age", "3600", command=REAL) as served, container(GROUP, LIMITS) as box:
+        source = served.run_dir / "containers" / keys.escaped(GROUP) / online
+        with bound(source, tmp_path / "online") as file:
+            assert file.read_text() == "0\n"
+            assert call(str(served.run_dir), state(box.init, {"org.lxcfs.cpus": "host"})).returncode == 0
+            assert file.read_text() == Path(f"/{online}").read_text()
 
 
 def pyrun(served: Served, *words: str) -> subprocess.CompletedProcess[str]:
