@@ -91,7 +91,7 @@ ALL = (
         Difference(f"proc/pressure/{name}", "*", NOT_SERVED, ours="the container's")
         for name in ("cpu", "io", "irq", "memory")
     ),
-    Difference("proc/slabinfo", "(slabs)", HOST, ours="none"),
+    Difference("proc/slabinfo", "(slabs)", HOST, theirs="the host's", ours="none"),
     Difference("proc/stat", "cpu* system", FIRST_READ, on=(V1,), theirs="since the first read"),
     Difference("proc/stat", "cpu* idle", FIRST_READ, on=(V1,), theirs="since the first read"),
     Difference("proc/stat", "cpu* user", FIRST_READ, on=(V1,), theirs="since the first read"),
