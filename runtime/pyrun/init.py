@@ -1,9 +1,10 @@
 """The container's first process, from the fork to its execve: takes the plan's steps one by one.
 
-It talks to the process that made it (the monitor or `pyrun create`) over a channel: hooks to run there, the terminal's
-master, warnings, ready; a failure as the step that failed and why. When that process dies before the container is
-started, so does this one. Until execve it is the host's interpreter in the container: it is not dumpable, so nothing
-there can trace it or reach its executable through /proc, and once it has left the host's tree it imports nothing more.
+The last steps, which make it the container's, are `becoming`'s: later processes take them too. It talks to the
+process that made it (the monitor or `pyrun create`) over a channel: hooks to run there, the terminal's master,
+warnings, ready; a failure as the step that failed and why. When that process dies before the container is started, so
+does this one. Until execve it is the host's interpreter in the container: it is not dumpable, so nothing there can
+trace it or reach its executable through /proc, and once it has left the host's tree it imports nothing more.
 """
 
 from __future__ import annotations
@@ -15,39 +16,25 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from lxcfs_py import linux
-from lxcfs_py.errors import Error
-from pyrun import capabilities, cgroups, hooks, mounts, namespaces, network, plan, process, rootfs, terminal
-from pyrun.channel import CONSOLE, GO, HOOKS, READY, WARNING, Channel, Failure, Message, report
+from pyrun import becoming, cgroups, hooks, mounts, namespaces, network, plan
+from pyrun.channel import GO, HOOKS, READY, Channel, Message, report
 
 _OF_RUNTIME = ("prestart", "createRuntime")
 """Hooks that the parent runs, in its namespaces."""
 
 
-class Init:
-    """What the steps share."""
+class Init(becoming.Becoming):
+    """What the steps share; `root` is the descriptor of the rootfs, and of / after the pivot."""
 
     def __init__(self, to_do: plan.Plan, placed: tuple[cgroups.Place, ...], parent: Channel, start: str | None) -> None:
+        super().__init__(parent)
         self.plan = to_do
         self.placed = placed
-        self.parent = parent
         self.start = -1 if start is None else os.open(start, os.O_RDWR | os.O_CLOEXEC)
         """The FIFO to wait on for `pyrun start`; -1 where the parent says when."""
-        self.root = -1
-        """Descriptor of the rootfs, and of / after the pivot."""
         self.null = mounts.Null()
-        self.proc = mounts.open_proc()
-        found = os.stat("self/exe", dir_fd=self.proc)
-        self.interpreter = (found.st_dev, found.st_ino)
-        self.command = ""
         self.state = b""
         """For hooks, as the parent last told it."""
-
-    def take(self, step: Any) -> None:
-        """Carry out one step; a failure says which it was."""
-        try:
-            STEPS[type(step)](self, step)
-        except OSError as error:
-            raise _failed(step, error) from error
 
 
 def main(to_do: plan.Plan, placed: tuple[cgroups.Place, ...], parent: Channel, start: str | None) -> NoReturn:
@@ -67,25 +54,11 @@ def main(to_do: plan.Plan, placed: tuple[cgroups.Place, ...], parent: Channel, s
         if to_do.hooks.start_container:
             import subprocess  # noqa: F401 - what runs them, while the host's files can be read
         for step in to_do.steps:
-            init.take(step)
+            becoming.take(STEPS, init, step)
     except BaseException as error:
         status = getattr(error, "status", 1)
         parent.send(report(error))
     os._exit(status)
-
-
-def _failed(step: Any, error: OSError) -> Failure:
-    why = (error.strerror or str(error)).lower()
-    notes = "".join(f", {note}" for note in getattr(error, "__notes__", ()))
-    return Failure(f"cannot {step.describe()}: {why}{notes}", _hint(step, error))
-
-
-def _hint(step: Any, error: OSError) -> str | None:
-    if isinstance(step, plan.Bind) and step.source.endswith(step.destination) and not os.path.exists(step.source):
-        return "is lxcfs-py running? lxcfs-py status tells"
-    if isinstance(step, plan.OomScoreAdj) and isinstance(error, PermissionError):
-        return "only with CAP_SYS_RESOURCE can it be lower than pyrun's own"
-    return None
 
 
 # Steps of the tree --------------------------------------------------------------------------------------------------
@@ -110,15 +83,6 @@ def _mount_cgroups(init: Init, step: plan.CgroupMount) -> None:
     mounts.mount_cgroups(init.root, step, shown)
 
 
-def _console(init: Init, step: plan.Console) -> None:
-    with rootfs.opened(init.root, "/dev/pts/ptmx", os.O_RDWR | os.O_NOCTTY) as multiplexer:
-        pair = terminal.open_pair(multiplexer, (0, 1, 2), (step.rows, step.columns))
-        mounts.put_on_file(init.root, "/dev/console", pair.slave)
-        init.parent.send(Message(CONSOLE, descriptors=(pair.master,)))
-    terminal.take(pair.slave)
-    os.close(pair.slave)
-
-
 def _pivot(init: Init, step: plan.Pivot) -> None:
     # From here on a module would come from the container's files.
     sys.meta_path.clear()
@@ -129,21 +93,7 @@ def _pivot(init: Init, step: plan.Pivot) -> None:
 
 
 def _sysctl(init: Init, step: plan.Sysctl) -> None:
-    _write(init.proc, f"sys/{step.path}", step.value)
-
-
-def _oom_score_adj(init: Init, step: plan.OomScoreAdj) -> None:
-    _write(init.proc, "self/oom_score_adj", str(step.value))
-
-
-def _write(proc: int, path: str, value: str) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC, dir_fd=proc)
-    try:
-        if linux.fstatfs_type(descriptor) != linux.PROC_SUPER_MAGIC:
-            raise Error(f"/proc/{path} of the host is not procfs's own", "something is mounted over it")
-        os.write(descriptor, value.encode())
-    finally:
-        os.close(descriptor)
+    becoming.write(init.proc, f"sys/{step.path}", step.value)
 
 
 # Steps of the process -----------------------------------------------------------------------------------------------
@@ -155,28 +105,6 @@ def _run_hooks(init: Init, step: plan.RunHooks) -> None:
         init.state = init.parent.expect(GO, "pyrun").text.encode()
     if step.kind not in _OF_RUNTIME:
         hooks.run_all(step.kind, hooks.KINDS[step.kind](init.plan.hooks), init.state)
-
-
-def _set_user(init: Init, step: plan.SetUser) -> None:
-    if init.plan.terminal:
-        os.fchown(0, step.uid, -1)
-    process.set_user(step)
-    linux.prctl(linux.PR_SET_DUMPABLE, 0)
-
-
-def _set_capabilities(init: Init, step: plan.SetCapabilities) -> None:
-    missing = process.set_capabilities(step)
-    if missing:
-        init.parent.send(Message(WARNING, f"capabilities that pyrun lacks are not granted: {_names(missing)}"))
-
-
-def _names(mask: int) -> str:
-    names = [name for number, name in enumerate(capabilities.NAMES) if mask >> number & 1]
-    return " ".join(names) or hex(mask)
-
-
-def _find_command(init: Init, step: plan.FindCommand) -> None:
-    init.command = process.find(step)
 
 
 def _await_start(init: Init, _: plan.AwaitStart) -> None:
@@ -192,12 +120,10 @@ def _await_start(init: Init, _: plan.AwaitStart) -> None:
 def _exec(init: Init, step: plan.Exec) -> None:
     if init.start < 0:
         linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)  # setuid cleared it
-    process.refuse_own_interpreter(init.command, init.interpreter)
-    process.reset_signals()
-    process.execute(init.command, step.args, step.env)
+    becoming.execute(init, step)
 
 
-STEPS: dict[type, Callable[[Init, Any], None]] = {
+STEPS: dict[type, Callable[[Any, Any], None]] = becoming.STEPS | {
     plan.Propagate: _propagate,
     plan.Overlay: _overlay,
     plan.BindRoot: _bind_root,
@@ -206,7 +132,6 @@ STEPS: dict[type, Callable[[Init, Any], None]] = {
     plan.Bind: lambda init, step: mounts.bind(init.root, step),
     plan.Device: lambda init, step: mounts.make_device(init.root, step),
     plan.Symlink: lambda init, step: mounts.make_link(init.root, step),
-    plan.Console: _console,
     plan.RunHooks: _run_hooks,
     plan.Pivot: _pivot,
     plan.RemountReadonly: lambda init, step: mounts.remount_read_only(init.root, step.path),
@@ -215,14 +140,6 @@ STEPS: dict[type, Callable[[Init, Any], None]] = {
     plan.Sysctl: _sysctl,
     plan.ReadonlyPath: lambda init, step: mounts.protect(init.root, step),
     plan.Mask: lambda init, step: mounts.mask(init.root, step, init.null),
-    plan.OomScoreAdj: _oom_score_adj,
-    plan.SetRlimit: lambda _, step: process.set_limit(step.limit),
-    plan.BoundCapabilities: lambda _, step: process.drop_from_bounding_set(step.keep),
-    plan.NoNewPrivileges: lambda _, __: process.no_new_privileges(),
-    plan.SetUser: _set_user,
-    plan.SetCapabilities: _set_capabilities,
-    plan.Chdir: lambda _, step: os.chdir(step.path),
-    plan.FindCommand: _find_command,
     plan.AwaitStart: _await_start,
     plan.Exec: _exec,
 }

@@ -151,15 +151,17 @@ class Symlink(NamedTuple):
 
 
 class Console(NamedTuple):
-    """Open a terminal of the container's own devpts, hand its master to the parent, bind the slave on /dev/console."""
+    """Open a terminal of the container's own devpts, hand its master to the parent, bind the slave on `path`."""
 
     rows: int = 0
     columns: int = 0
     """0 and 0: the size of the caller's terminal."""
+    path: str = "/dev/console"
+    """"" where it is the terminal of one process more, whose name is that in /dev/pts alone."""
 
     def describe(self) -> str:
         size = f" of {self.rows} rows and {self.columns} columns" if self.rows or self.columns else ""
-        return f"open a terminal{size} as /dev/console"
+        return f"open a terminal{size}" + (f" as {self.path}" if self.path else "")
 
 
 class RunHooks(NamedTuple):

@@ -1,0 +1,122 @@
+"""The last steps of a plan, which make a process the container's: taken by its init and by every `exec` alike.
+
+Limits, capabilities, user, working directory, terminal, the command. `init` has the steps of the tree before them,
+`further` the namespaces that are joined; what the kernel is asked is `process`'s. From the first step to execve the
+process is the host's interpreter in the container: it is not dumpable, so nothing there can trace it or reach its
+executable through /proc (runtime-spec config.md, Process).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from lxcfs_py import linux
+from lxcfs_py.errors import Error
+from pyrun import capabilities, mounts, plan, process, rootfs, terminal
+from pyrun.channel import CONSOLE, WARNING, Channel, Failure, Message
+
+
+class Becoming:
+    """What the steps share."""
+
+    def __init__(self, parent: Channel) -> None:
+        self.parent = parent
+        self.proc = mounts.open_proc()
+        """The host's /proc."""
+        found = os.stat("self/exe", dir_fd=self.proc)
+        self.interpreter = (found.st_dev, found.st_ino)
+        self.root = -1
+        """Descriptor of /, once the process is in the container's tree."""
+        self.terminal = False
+        """Whether the standard streams are a terminal of the container's."""
+        self.command = ""
+
+
+def take(steps: Mapping[type, Callable[[Any, Any], None]], becoming: Becoming, step: Any) -> None:
+    """Carry out one step; a failure says which it was."""
+    try:
+        steps[type(step)](becoming, step)
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        notes = "".join(f", {note}" for note in getattr(error, "__notes__", ()))
+        raise Failure(f"cannot {step.describe()}: {why}{notes}", _hint(step, error)) from error
+
+
+def _hint(step: Any, error: OSError) -> str | None:
+    if isinstance(step, plan.Bind) and step.source.endswith(step.destination) and not os.path.exists(step.source):
+        return "is lxcfs-py running? lxcfs-py status tells"
+    if isinstance(step, plan.OomScoreAdj) and isinstance(error, PermissionError):
+        return "only with CAP_SYS_RESOURCE can it be lower than pyrun's own"
+    return None
+
+
+def write(proc: int, path: str, value: str) -> None:
+    """Write to a file below the host's /proc, open at `proc`; Error where it is not procfs's own."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC, dir_fd=proc)
+    try:
+        if linux.fstatfs_type(descriptor) != linux.PROC_SUPER_MAGIC:
+            raise Error(f"/proc/{path} of the host is not procfs's own", "something is mounted over it")
+        os.write(descriptor, value.encode())
+    finally:
+        os.close(descriptor)
+
+
+def _console(becoming: Becoming, step: plan.Console) -> None:
+    with rootfs.opened(becoming.root, "/dev/pts/ptmx", os.O_RDWR | os.O_NOCTTY) as multiplexer:
+        pair = terminal.open_pair(multiplexer, (0, 1, 2), (step.rows, step.columns))
+        if step.path:
+            mounts.put_on_file(becoming.root, step.path, pair.slave)
+        becoming.parent.send(Message(CONSOLE, descriptors=(pair.master,)))
+    terminal.take(pair.slave)
+    os.close(pair.slave)
+    becoming.terminal = True
+
+
+def _oom_score_adj(becoming: Becoming, step: plan.OomScoreAdj) -> None:
+    write(becoming.proc, "self/oom_score_adj", str(step.value))
+
+
+def _set_user(becoming: Becoming, step: plan.SetUser) -> None:
+    if becoming.terminal:
+        os.fchown(0, step.uid, -1)
+    process.set_user(step)
+    linux.prctl(linux.PR_SET_DUMPABLE, 0)
+
+
+def _set_capabilities(becoming: Becoming, step: plan.SetCapabilities) -> None:
+    missing = process.set_capabilities(step)
+    if missing:
+        becoming.parent.send(Message(WARNING, f"capabilities that pyrun lacks are not granted: {_names(missing)}"))
+
+
+def _names(mask: int) -> str:
+    names = [name for number, name in enumerate(capabilities.NAMES) if mask >> number & 1]
+    return " ".join(names) or hex(mask)
+
+
+def _find_command(becoming: Becoming, step: plan.FindCommand) -> None:
+    becoming.command = process.find(step)
+
+
+def execute(becoming: Becoming, step: plan.Exec) -> None:
+    """The end of every plan; the parent's channel ends when it succeeds."""
+    process.refuse_own_interpreter(becoming.command, becoming.interpreter)
+    process.reset_signals()
+    process.execute(becoming.command, step.args, step.env)
+
+
+STEPS: dict[type, Callable[[Any, Any], None]] = {
+    plan.Console: _console,
+    plan.OomScoreAdj: _oom_score_adj,
+    plan.SetRlimit: lambda _, step: process.set_limit(step.limit),
+    plan.BoundCapabilities: lambda _, step: process.drop_from_bounding_set(step.keep),
+    plan.NoNewPrivileges: lambda _, __: process.no_new_privileges(),
+    plan.SetUser: _set_user,
+    plan.SetCapabilities: _set_capabilities,
+    plan.Chdir: lambda _, step: os.chdir(step.path),
+    plan.FindCommand: _find_command,
+    plan.Exec: execute,
+}
+"""How each kind of step is carried out: what a container's first process and every later one have in common."""
