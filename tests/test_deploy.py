@@ -13,6 +13,7 @@ import pytest
 from lxcfs_py import cli, policy, service
 from lxcfs_py.views.sysfs import SUBTREES
 from lxcfs_py.views.table import VIEWS
+from pyrun import settings
 
 DEPLOY = Path(__file__).parents[1] / "deploy"
 PATHS = {view.path for view in VIEWS if view.path.startswith("proc/")} | {subtree.root for subtree in SUBTREES}
@@ -92,6 +93,14 @@ def test_the_service_reloads_only_a_configuration_that_is_right() -> None:
     assert cli.make_parser().parse_args(check.split()[1:]).file is None
     assert "--config" not in start
     assert reload == "/bin/kill -HUP $MAINPID"
+
+
+def test_the_settings_of_pyrun_give_every_container_the_virtual_files_where_the_daemon_serves() -> None:
+    text = (DEPLOY / "pyrun.toml").read_bytes()
+    assert settings.parse("f", text) == {"lxcfs": True}
+    offered = re.sub(rb"^# (?=[a-z-]+ = )", b"", text, flags=re.MULTILINE)
+    assert settings.parse("f", offered) == {"lxcfs": True, "lxcfs-mount": cli.MOUNT, "lxcfs-run-dir": cli.RUN_DIR}
+    assert settings.FILE in text.decode()
 
 
 def test_the_hook_runs_a_command_that_our_parser_takes_for_every_annotation_of_ours() -> None:

@@ -21,6 +21,7 @@ LAUNCH_FAILED = 125
 
 GLOBAL = (
     Option(("--root",), "DIR", "where containers are recorded (default /run/pyrun)"),
+    Option(("--config",), "FILE", "settings for all containers (default /etc/lxcfs-py/pyrun.toml)"),
     Option(("--lxcfs",), "", "show the container its own resources in /proc and /sys, by lxcfs-py"),
     Option(("--lxcfs-mount",), "DIR", "where lxcfs-py serves (default /var/lib/lxcfs-py)"),
     Option(("--lxcfs-run-dir",), "DIR", "lxcfs-py's run directory (default /run/lxcfs-py)"),
@@ -85,6 +86,7 @@ Examples:
         1,
     ),
     Command("start", "ID", "let a created container execute its command", (_HELP,), 1, 1),
+    Command("features", "", "print what config.json may ask for, as JSON", (_HELP,)),
     Command("spec", "", "write a config.json to start from", (_BUNDLE, _HELP)),
     Command("state", "ID", "print a container's state as JSON", (_HELP,), 1, 1),
     Command(
@@ -164,7 +166,24 @@ def _dispatch(options: Parsed, words: Sequence[str]) -> int:
     arguments.check_count(command, parsed.words)
     if name in _NEED_ROOT and not parsed.has("--dry-run") and os.geteuid() != 0:
         raise Error(f"{name} needs root", f"sudo pyrun {' '.join(words)}")
+    if name in _SETTABLE:
+        options = _with_settings(options)
     return _RUN[name](Call(options, parsed, lambda warning: _log(options, "warning", warning)))
+
+
+def _with_settings(options: Parsed) -> Parsed:
+    """The options under which a container is made: the command line's, and under them those of the settings."""
+    from pyrun import settings
+
+    path = options.get("--config") or settings.FILE
+    try:
+        with open(path, "rb") as file:
+            text = file.read()
+    except FileNotFoundError:
+        if options.has("--config"):
+            raise
+        return options
+    return settings.under(options, settings.parse(path, text))
 
 
 def _failed(error: BaseException, options: Parsed) -> int:
@@ -253,6 +272,7 @@ _RUN: Mapping[str, Callable[[Call], int]] = {
     "run": commands.run,
     "create": commands.create,
     "start": commands.start,
+    "features": commands.features,
     "spec": commands.spec,
     "state": commands.state,
     "kill": commands.kill,
@@ -260,5 +280,8 @@ _RUN: Mapping[str, Callable[[Call], int]] = {
     "list": commands.list_all,
     "completion": _completion,
 }
+
+_SETTABLE = frozenset(("launch", "run", "create"))
+"""Those that make a container."""
 
 _NEED_ROOT = frozenset(("launch", "run", "create", "start", "kill", "delete"))

@@ -31,6 +31,11 @@ class Call(NamedTuple):
     warn: Warn
     """Takes what is not as asked for and no failure either."""
 
+    def tell(self, message: str) -> None:
+        """What a person who waits for a container may like to know; `create` has given its streams to the container."""
+        if self.general.words[0] != "create":
+            print(f"pyrun: {message}", file=sys.stderr)
+
 
 def launch(call: Call) -> int:
     """Write a configuration and run it."""
@@ -78,6 +83,15 @@ def spec(call: Call) -> int:
             file.write(json.dumps(template.default(), indent="\t") + "\n")
     except FileExistsError:
         raise Conflict(f"{path} exists already", "remove it first, or say --bundle DIR") from None
+    return 0
+
+
+def features(_: Call) -> int:
+    import json
+
+    from pyrun import features
+
+    print(json.dumps(features.document(), indent=2))
     return 0
 
 
@@ -131,7 +145,7 @@ def list_all(call: Call) -> int:
 
 
 def _table(states: Sequence[Mapping[str, object]]) -> str:
-    heads = ("ID", "PID", "STATUS", "BUNDLE", "CREATED")
+    heads = ("ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER")
     rows = [heads, *(tuple(str(state[head.lower()]) for head in heads) for state in states)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(heads))]
     return "".join(
@@ -185,7 +199,8 @@ def _request(call: Call, container_id: str, text: bytes, bundle: str) -> Request
         versions=facts.versions(host),
         scratch=os.path.join(_store(call).root, container_id, "scratch"),
         nested=facts.nested(host, root) if throw_away else (),
-        lxcfs=_lxcfs(call, asked) if call.general.has("--lxcfs") else None,
+        lxcfs=_lxcfs(call, asked) if planning.wants_lxcfs(asked, call.general.has("--lxcfs")) else None,
+        time_namespaces=facts.has_time_namespaces(host),
     )
     return container.Request(
         plan=planning.make(asked, container_id, bundle, known),
@@ -220,5 +235,5 @@ def _virtual_files(call: Call) -> Lxcfs:
     if found is None:
         found = lxcfs.start(mount, _run_dir(call))
         if found is not None:
-            print(f"pyrun: started lxcfs-py at {mount}", file=sys.stderr)
+            call.tell(f"started lxcfs-py at {mount}")
     return found or _virtual_files(call)

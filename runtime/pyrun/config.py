@@ -24,6 +24,8 @@ _ID = 2**32 - 2
 _DEVICE_NUMBER = 2**31 - 1
 
 _VERSIONS = ("1.0.", "1.1.", "1.2.", "1.3.")
+OLDEST, NEWEST = "1.0.0", "1.3.0"
+"""Of the versions that are told to engines."""
 
 NAMESPACES = ("pid", "network", "mount", "ipc", "uts", "cgroup", "time")
 

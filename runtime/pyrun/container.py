@@ -337,7 +337,7 @@ def state(store: Store, container_id: str) -> dict[str, Any]:
     status = entry.status(recorded)
     if recorded is None:
         raise NotFound(f"container does not exist: {container_id}", f"pyrun delete --force {container_id} clears up")
-    return _as_told(recorded, status)
+    return _as_told(recorded, status) | {"owner": entry.owner()}
 
 
 def kill(store: Store, container_id: str, number: int, *, everyone: bool = False) -> None:

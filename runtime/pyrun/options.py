@@ -68,6 +68,9 @@ WORDS = {
 _RECURSIVE = {"rrelatime": _Word(0, _ATIME, True), "rnorelatime": _Word(0, _STRICTATIME)}
 _RECURSIVE |= {f"r{name}": word for name, word in WORDS.items() if word.attribute}
 
+_PLACES = ("bind", "rbind", "defaults")
+"""Words that say what is mounted, not how."""
+
 _REFUSED = ("idmap", "ridmap", "copy-symlink", "src-nofollow", "dest-nofollow")
 """Options of runc's and crun's own that change what is mounted: to take them for data would be to pass them over."""
 
@@ -123,6 +126,12 @@ def propagation(word: str) -> int:
     return PROPAGATION[word[1:]] | MS_REC if word[:1] == "r" and word[1:] in PROPAGATION else 0
 
 
+def names() -> frozenset[str]:
+    """The words that mean something here; any other is the file system's own."""
+    recursive = (f"r{word}" for word in PROPAGATION)
+    return frozenset((*WORDS, *_RECURSIVE, *PROPAGATION, *recursive, *_PLACES, "tmpcopyup"))
+
+
 def is_bind(words: Iterable[str]) -> bool:
     return not {"bind", "rbind"}.isdisjoint(words)
 
@@ -143,7 +152,7 @@ def parse(words: Iterable[str], where: str, *, bind: bool) -> MountFlags:
             made = made._replace(copy_up=True)
         elif word.partition("=")[0] in _REFUSED:
             raise Unsupported(f"{where}[{index}]: {word} is not supported by this release of pyrun")
-        elif word not in ("bind", "rbind", "defaults", ""):
+        elif word not in _PLACES and word:
             if bind:
                 raise SpecError(f"{where}[{index}]", f'"{word}" means nothing for a bind mount')
             data.append(word)

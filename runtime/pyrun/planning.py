@@ -6,6 +6,10 @@ our own annotations ask for what OCI has no word for:
 
     pyrun.root=throw-away     root.path is the lower layer of an overlay whose upper layer goes with the container
     pyrun.boot-clock=zero     the time namespace's boot clock begins at 0, so that uptime is the container's
+    pyrun.boot-clock=host     no time namespace is made that config.json does not ask for
+
+With lxcfs-py's files a container that has processes of its own (a new pid namespace) gets a time namespace whose boot
+clock begins at 0: /proc/uptime is the container's age, and what `ps` makes of it and of start times must agree.
 """
 
 from __future__ import annotations
@@ -17,10 +21,12 @@ from typing import NamedTuple
 from lxcfs_py.cgroup import keys
 from lxcfs_py.errors import SpecError
 from pyrun import capabilities, options, plan, resources
-from pyrun.spec import Capabilities, Hook, Linux, Mount, Process, Spec
+from pyrun.spec import Capabilities, Hook, Linux, Mount, Namespace, Process, Spec
 
 ROOT_ANNOTATION, THROW_AWAY = "pyrun.root", "throw-away"
-BOOT_CLOCK_ANNOTATION, ZERO = "pyrun.boot-clock", "zero"
+BOOT_CLOCK_ANNOTATION, ZERO, OF_HOST = "pyrun.boot-clock", "zero", "host"
+LXCFS_ANNOTATION = "org.lxcfs"
+"""`true` or `false`: whether this container has the virtual files, whatever is set for all."""
 LXCFS_ANNOTATIONS = "org.lxcfs."
 """What the names of those begin with that lxcfs-py's own hook reads."""
 
@@ -77,12 +83,14 @@ class Facts(NamedTuple):
     nested: tuple[str, ...] = ()
     """With a throw-away root: directories below root.path that are file systems of their own and belong to it."""
     lxcfs: Lxcfs | None = None
+    time_namespaces: bool = True
+    """Whether this kernel has them."""
 
 
 def make(spec: Spec, container_id: str, bundle: str, facts: Facts) -> plan.Plan:
     """The whole plan; `bundle` is absolute. SpecError or Unsupported where config.json asks for what cannot be."""
     spec = _with_hook(spec, facts.lxcfs)
-    throw_away = _annotated(spec, ROOT_ANNOTATION, THROW_AWAY)
+    throw_away = _annotated(spec, ROOT_ANNOTATION, THROW_AWAY) is not None
     source = posixpath.normpath(posixpath.join(bundle, spec.root.path))
     root: list[plan.Step]
     if throw_away:
@@ -109,7 +117,7 @@ def make(spec: Spec, container_id: str, bundle: str, facts: Facts) -> plan.Plan:
         container_id=container_id,
         bundle=bundle,
         rootfs=posixpath.join(facts.scratch, "root") if throw_away else source,
-        namespaces=_namespaces(spec),
+        namespaces=_namespaces(spec, facts),
         cgroup=plan.Cgroup(
             _cgroup_path(spec.linux, container_id), resources.make(spec.linux.resources, facts.versions)
         ),
@@ -119,6 +127,12 @@ def make(spec: Spec, container_id: str, bundle: str, facts: Facts) -> plan.Plan:
         annotations=spec.annotations,
         warnings=tuple(_warnings(spec, facts)),
     )
+
+
+def wants_lxcfs(spec: Spec, otherwise: bool) -> bool:
+    """Whether the container is to have the virtual files: what its annotation says, or else `otherwise`."""
+    found = _annotated(spec, LXCFS_ANNOTATION, "true", "false")
+    return otherwise if found is None else found == "true"
 
 
 def tells_lxcfs(spec: Spec) -> bool:
@@ -132,17 +146,23 @@ def _with_hook(spec: Spec, lxcfs: Lxcfs | None) -> Spec:
     return spec._replace(hooks=spec.hooks._replace(create_runtime=(*spec.hooks.create_runtime, lxcfs.hook)))
 
 
-def _annotated(spec: Spec, name: str, value: str) -> bool:
-    """Whether an annotation of ours is there; SpecError for a value that it does not have."""
+def _annotated(spec: Spec, name: str, *values: str) -> str | None:
+    """An annotation of ours, None where it is left out; SpecError for a value that it does not have."""
     found = spec.annotations.get(name)
-    if found not in (None, value):
-        raise SpecError(f'annotations["{name}"]', f'must be "{value}", not "{found}"')
-    return found is not None
+    if found is not None and found not in values:
+        raise SpecError(f'annotations["{name}"]', f'must be {" or ".join(map(_in_quotes, values))}, not "{found}"')
+    return found
 
 
-def _namespaces(spec: Spec) -> plan.Namespaces:
-    at_zero = _annotated(spec, BOOT_CLOCK_ANNOTATION, ZERO)
+def _in_quotes(text: str) -> str:
+    return f'"{text}"'
+
+
+def _namespaces(spec: Spec, facts: Facts) -> plan.Namespaces:
     wanted = spec.linux.namespaces
+    at_zero = _annotated(spec, BOOT_CLOCK_ANNOTATION, ZERO, OF_HOST) == ZERO
+    if _gets_clocks(spec, facts):
+        wanted, at_zero = (*wanted, Namespace("time")), True
     if at_zero and ("time", None) not in wanted:
         raise SpecError(f'annotations["{BOOT_CLOCK_ANNOTATION}"]', "needs a new time namespace in linux.namespaces")
     if at_zero and spec.linux.time_offsets:
@@ -153,6 +173,16 @@ def _namespaces(spec: Spec) -> plan.Namespaces:
         time_offsets=spec.linux.time_offsets,
         boot_clock_at_zero=at_zero,
     )
+
+
+def _gets_clocks(spec: Spec, facts: Facts) -> bool:
+    """Whether to make a time namespace unasked: where uptime is the container's, and so are the processes it sees."""
+    if facts.lxcfs is None or not facts.time_namespaces:
+        return False
+    if BOOT_CLOCK_ANNOTATION in spec.annotations or spec.annotations.get(f"{LXCFS_ANNOTATIONS}uptime") == "host":
+        return False
+    made = spec.linux.namespaces
+    return ("pid", None) in made and all(namespace.type != "time" for namespace in made)
 
 
 def _cgroup_path(linux: Linux, container_id: str) -> str:

@@ -139,6 +139,16 @@ class Entry:
             return None
         return State(**fields | {"cgroups": tuple(fields["cgroups"]), "hooks": tuple(fields["hooks"])})
 
+    def owner(self) -> str:
+        """The name of the user who made the container, the number of one who has no name."""
+        import pwd
+
+        number = os.stat(self.directory).st_uid
+        try:
+            return pwd.getpwuid(number).pw_name
+        except KeyError:
+            return str(number)
+
     def status(self, state: State | None) -> str:
         """creating, created, running or stopped (a zombie has stopped, a create that was killed too)."""
         if state is None or not state.pid:

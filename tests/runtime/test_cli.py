@@ -214,12 +214,13 @@ def test_state_and_list_tell_the_same(pyrun: Pyrun, recorded: State) -> None:
         "bundle": "/b",
         "rootfs": "/r",
         "created": "2026-01-01T00:00:00Z",
+        "owner": "root",
     }
     assert json.loads(pyrun("list", "--format", "json").out) == [state]
     assert pyrun("list", "-q").out == "c\n"
     head, row = pyrun("list").out.splitlines()
-    assert head.split() == ["ID", "PID", "STATUS", "BUNDLE", "CREATED"]
-    assert row.split() == ["c", str(os.getpid()), "running", "/b", "2026-01-01T00:00:00Z"]
+    assert head.split() == ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"]
+    assert row.split() == ["c", str(os.getpid()), "running", "/b", "2026-01-01T00:00:00Z", "root"]
 
 
 def test_no_containers_are_an_empty_list(pyrun: Pyrun) -> None:

@@ -221,10 +221,47 @@ def test_namespaces_are_made_or_joined() -> None:
 
 
 @pytest.mark.parametrize(
+    ("values", "lxcfs", "kernel_has_them", "made"),
+    [
+        ({}, LXCFS, True, True),
+        ({}, None, True, False),
+        ({}, LXCFS, False, False),
+        ({"annotations": {"pyrun.boot-clock": "host"}}, LXCFS, True, False),
+        ({"annotations": {"org.lxcfs.uptime": "host"}}, LXCFS, True, False),
+        ({"linux.namespaces[0].path": "/proc/7/ns/pid"}, LXCFS, True, False),
+        ({"linux.namespaces": [{"type": "mount"}], "hostname": ""}, LXCFS, True, False),
+    ],
+)
+def test_with_the_virtual_files_clocks_begin_with_a_container_that_sees_its_own_processes(
+    values: dict[str, object], lxcfs: Lxcfs | None, kernel_has_them: bool, made: bool
+) -> None:
+    found = make(load(**values), lxcfs=lxcfs, time_namespaces=kernel_has_them).namespaces
+    assert (found.boot_clock_at_zero, "time" in found.unshare) == (made, made)
+
+
+@pytest.mark.parametrize("changed", [{"path": "/proc/7/ns/time"}, {}])
+def test_a_time_namespace_that_is_asked_for_is_left_as_it_is(changed: dict[str, str]) -> None:
+    spec = load_at("linux.namespaces[6]", {"type": "time"} | changed)
+    assert make(spec, lxcfs=LXCFS).namespaces == make(spec).namespaces
+    assert not make(spec, lxcfs=LXCFS).namespaces.boot_clock_at_zero
+
+
+@pytest.mark.parametrize(
+    ("said", "otherwise", "wanted"), [(None, True, True), ("true", False, True), ("false", True, False)]
+)
+def test_the_annotation_goes_before_what_is_set_for_all(said: str | None, otherwise: bool, wanted: bool) -> None:
+    spec = load_at("annotations", {"org.lxcfs": said} if said else {})
+    assert planning.wants_lxcfs(spec, otherwise) is wanted
+
+
+@pytest.mark.parametrize(
     ("values", "message"),
     [
         ({"annotations": {"pyrun.root": "x"}}, 'annotations["pyrun.root"]: must be "throw-away", not "x"'),
-        ({"annotations": {"pyrun.boot-clock": "1"}}, 'annotations["pyrun.boot-clock"]: must be "zero", not "1"'),
+        (
+            {"annotations": {"pyrun.boot-clock": "1"}},
+            'annotations["pyrun.boot-clock"]: must be "zero" or "host", not "1"',
+        ),
         ({"annotations": {"pyrun.boot-clock": "zero"}}, 'annotations["pyrun.boot-clock"]: needs a new time namespace'),
         ({"mounts[0].type": ""}, "mounts[0].type: is missing"),
         ({"mounts[0]": {"destination": "/x", "type": "bind"}}, "mounts[0].source: is missing"),

@@ -1,0 +1,38 @@
+"""What `pyrun features` prints: what config.json may ask for (runtime-spec features.md, features-linux.md).
+
+It is said of this release and not of the machine: engines ask once, when they start. Lists are those of the tables that
+the configuration is read by; a test holds each switch against what `config.load` takes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lxcfs_py import __version__
+from pyrun import capabilities, config, hooks, options, planning
+
+ANNOTATIONS = (planning.LXCFS_ANNOTATION, planning.LXCFS_ANNOTATIONS, "pyrun.")
+"""Those of config.json that change what a container is or sees; one that ends with a dot is a prefix."""
+
+
+def document() -> dict[str, Any]:
+    """The Features structure."""
+    return {
+        "ociVersionMin": config.OLDEST,
+        "ociVersionMax": config.NEWEST,
+        "hooks": list(hooks.KINDS),
+        "mountOptions": sorted(options.names()),
+        "linux": {
+            "namespaces": sorted(config.NAMESPACES),
+            "capabilities": list(capabilities.NAMES),
+            "cgroup": {"v1": True, "v2": True, "systemd": False, "systemdUser": False, "rdma": False},
+            "seccomp": {"enabled": False},
+            "apparmor": {"enabled": False},
+            "selinux": {"enabled": False},
+            "intelRdt": {"enabled": False},
+            "mountExtensions": {"idmap": {"enabled": False}},
+            "netDevices": {"enabled": False},
+        },
+        "annotations": {"org.lxcfs.pyrun.version": __version__},
+        "potentiallyUnsafeConfigAnnotations": list(ANNOTATIONS),
+    }
