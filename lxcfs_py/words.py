@@ -21,6 +21,11 @@ def size(count: int | None) -> str:
     return f"{value:.1f}".removesuffix(".0") + f" {unit}"
 
 
+def counted(count: int, one: str, more: str | None = None) -> str:
+    """`1 process`, `2 processes`; `more` is `one` with an s where it is left out."""
+    return f"{count} {one if count == 1 else more or one + 's'}"
+
+
 def duration(microseconds: int) -> str:
     """The two greatest units: `3d 4h`, `12m 5s`, `0s`."""
     seconds = max(0, microseconds) // 1_000_000

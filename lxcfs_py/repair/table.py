@@ -76,11 +76,13 @@ def summary(known: Survey, all_mended: Sequence[Mended], seconds: float, *, dry:
     """What was done in all, and what could not be seen."""
     state: State = "due" if dry else "repaired"
     containers = sum(bool(mended.count(state)) for mended in all_mended)
-    told = f"{count(all_mended, state)} dead mounts of {containers} containers {'would be ' if dry else ''}repaired"
+    mounts = words.counted(count(all_mended, state), "dead mount")
+    told = f"{mounts} of {words.counted(containers, 'container')} {'would be ' if dry else ''}repaired"
     rest = [f"{number} {other}" for other in ("left", "failed") if (number := count(all_mended, other))]
     found = [f"{', '.join([told, *rest])}, in {seconds:.2f} s"]
     if known.silent:
         found.append(f"not asked further, since they do not answer: devices {' '.join(known.silent)}")
     if known.hidden:
-        found.append(f"{known.hidden} processes do not let their mounts be seen")
+        hidden = words.counted(known.hidden, "process", "processes")
+        found.append(f"mounts that may not be seen: those of {hidden}")
     return found

@@ -62,6 +62,19 @@ def test_an_escaped_name_is_printable_and_says_which_it_is(name: str) -> None:
     assert text.encode().decode("unicode_escape", "strict") == name or not name.isascii()
 
 
+@pytest.mark.parametrize(
+    ("count", "named", "text"),
+    [
+        (0, ("mount",), "0 mounts"),
+        (1, ("mount",), "1 mount"),
+        (1, ("process", "processes"), "1 process"),
+        (2, ("process", "processes"), "2 processes"),
+    ],
+)
+def test_one_is_not_told_as_many(count: int, named: tuple[str, ...], text: str) -> None:
+    assert words.counted(count, *named) == text
+
+
 def test_columns_are_aligned() -> None:
     assert words.table([("PID", "NAME", "X"), ("1", "init", ""), ("4242", "a", "b")], "r r") == [
         " PID  NAME  X",

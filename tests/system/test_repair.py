@@ -84,7 +84,7 @@ def test_a_dry_run_lists_and_changes_nothing_and_by_hand_it_is_done(tmp_path: Pa
             assert container.memory() == BROKEN
             done = repair(daemon.run_dir)
             assert (done.returncode, done.stderr) == (0, "")
-            assert "3 dead mounts of 1 containers repaired, in " in done.stdout
+            assert "3 dead mounts of 1 container repaired, in " in done.stdout
             assert container.memory() == LIMITED
             assert states(daemon.run_dir) == {}
 

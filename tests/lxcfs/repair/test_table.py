@@ -36,7 +36,7 @@ def test_the_table_is_one_line_for_each_mount_and_shows_no_control_characters() 
 @pytest.mark.parametrize(
     ("dry", "told"),
     [
-        (False, "1 dead mounts of 1 containers repaired, 1 left, 1 failed, in 0.50 s"),
+        (False, "1 dead mount of 1 container repaired, 1 left, 1 failed, in 0.50 s"),
         (True, "0 dead mounts of 0 containers would be repaired, 1 left, 1 failed, in 0.50 s"),
     ],
 )
@@ -44,7 +44,7 @@ def test_the_summary_counts_and_says_what_was_not_seen(dry: bool, told: str) -> 
     assert table.summary(_KNOWN, _ALL, 0.5, dry=dry) == [
         told,
         "not asked further, since they do not answer: devices 0:50",
-        "2 processes do not let their mounts be seen",
+        "mounts that may not be seen: those of 2 processes",
     ]
     assert table.summary(_KNOWN._replace(silent=(), hidden=0), [], 0.0, dry=False) == [
         "0 dead mounts of 0 containers repaired, in 0.00 s"
