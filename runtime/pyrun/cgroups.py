@@ -24,6 +24,7 @@ from lxcfs_py import linux
 from lxcfs_py.cgroup import hierarchy
 from lxcfs_py.cgroup.hierarchy import Hierarchies, Mount
 from lxcfs_py.errors import Conflict, Error, NotFound, Unsupported
+from pyrun import controls, freezer
 from pyrun.resources import Write
 
 OWN_PARENT = "/pyrun"
@@ -94,8 +95,8 @@ def _inherit_cpuset(place: Place) -> None:
     """A new v1 cpuset is empty and takes no process; one that exists keeps what it has."""
     for directory in _ancestry(place):
         for file in ("cpuset.cpus", "cpuset.mems"):
-            if not _read(f"{directory}/{file}").strip():
-                _write(f"{directory}/{file}", _read(f"{os.path.dirname(directory)}/{file}").strip())
+            if not controls.read(f"{directory}/{file}").strip():
+                controls.write(f"{directory}/{file}", controls.read(f"{os.path.dirname(directory)}/{file}").strip())
 
 
 def limit(placed: tuple[Place, ...], writes: tuple[Write, ...]) -> None:
@@ -108,10 +109,41 @@ def limit(placed: tuple[Place, ...], writes: tuple[Write, ...]) -> None:
         _carry_out(placed, write)
 
 
+def change(placed: tuple[Place, ...], writes: tuple[Write, ...]) -> None:
+    """Write other limits, each read back; where one cannot be written the earlier ones are as they were."""
+    done: list[Write] = []
+    try:
+        for write in writes:
+            before = _before(placed, write)
+            _carry_out(placed, write)
+            done += [write._replace(value=before)] if before else []
+    except BaseException:
+        for write in reversed(done):
+            _undo(placed, write)
+        raise
+
+
+def _before(placed: tuple[Place, ...], write: Write) -> str:
+    """What would be written to have a file as it is; "" where that cannot be said."""
+    directory = directory_of(placed, write.controller)
+    text = (directory and controls.optional(f"{directory}/{write.file}")) or ""
+    lines, key = text.splitlines(), write.value.split()[0]
+    if ":" in key or key == "default":  # of many lines, one a device
+        lines = [line for line in lines if line.split()[:1] == [key]]
+    return lines[0].strip() if len(lines) == 1 else ""
+
+
+def _undo(placed: tuple[Place, ...], write: Write) -> None:
+    try:
+        controls.write(f"{directory_of(placed, write.controller)}/{write.file}", write.value)
+    except OSError:
+        return  # of two failures the first is told
+
+
 def _enable(place: Place, needed: frozenset[str]) -> None:
     for directory in [f"/{place.mount.path}", *_ancestry(place)[:-1]]:
-        there = frozenset(_read(f"{directory}/cgroup.controllers").split())
-        enabled = frozenset(_read(f"{directory}/cgroup.subtree_control").split())
+        there = frozenset(controls.read(f"{directory}/cgroup.controllers").split())
+        enabled = frozenset(controls.read(f"{directory}/cgroup.subtree_control").split())
         for controller in sorted((needed | frozenset(_ACCOUNTED)) - enabled):
             if controller in there:
                 _enable_one(directory, controller, required=controller in needed)
@@ -121,7 +153,7 @@ def _enable(place: Place, needed: frozenset[str]) -> None:
 
 def _enable_one(directory: str, controller: str, *, required: bool) -> None:
     try:
-        _write(f"{directory}/cgroup.subtree_control", f"+{controller}")
+        controls.write(f"{directory}/cgroup.subtree_control", f"+{controller}")
     except OSError as error:
         if not required:
             return
@@ -142,7 +174,7 @@ def _carry_out(placed: tuple[Place, ...], write: Write) -> None:
         raise Unsupported(f"cannot write {write.file}: this machine has no {write.controller} controller")
     path = f"{directory}/{write.file}"
     try:
-        _write(path, write.value)
+        controls.write(path, write.value)
     except FileNotFoundError:
         if write.optional:
             return
@@ -151,7 +183,7 @@ def _carry_out(placed: tuple[Place, ...], write: Write) -> None:
         error.add_note(f"while writing {write.value}")
         raise
     try:
-        found = _read(path)
+        found = controls.read(path)
     except OSError:
         return  # write-only
     if not agrees(write.file, write.value, found):
@@ -207,7 +239,7 @@ def _list(text: str) -> frozenset[int]:
 def enter(directories: Iterable[str]) -> None:
     """Put the calling process into each."""
     for directory in directories:
-        _write(f"{directory}/cgroup.procs", "0")
+        controls.write(f"{directory}/cgroup.procs", "0")
 
 
 def oom_kills(directories: Iterable[str]) -> int:
@@ -215,7 +247,7 @@ def oom_kills(directories: Iterable[str]) -> int:
     for directory in directories:
         for file in ("memory.oom_control", "memory.events"):
             try:
-                text = _read(f"{directory}/{file}")
+                text = controls.read(f"{directory}/{file}")
             except OSError:
                 continue
             for line in text.splitlines():
@@ -262,6 +294,7 @@ def _kill(directories: list[str], deadline: float) -> None:
                 continue
         for directory in directories:
             _end(directory)
+        freezer.thaw(directories)  # v1: a frozen process does not die
         for pid in pids & processes(directories):
             _signal(pid, signal.SIGKILL)
         _await_ends(waiting, deadline)
@@ -271,12 +304,11 @@ def _kill(directories: list[str], deadline: float) -> None:
 
 
 def _end(directory: str) -> None:
-    """Kill all in a cgroup at once where the kernel can (v2), and thaw it (v1: a frozen process does not die)."""
-    for file, value in (("cgroup.kill", "1"), ("freezer.state", "THAWED"), ("cgroup.freeze", "0")):
-        try:
-            _write(f"{directory}/{file}", value)
-        except OSError:
-            continue
+    """Kill all in a cgroup and below at once, where the kernel can: on v2, from Linux 5.14 on."""
+    try:
+        controls.write(f"{directory}/cgroup.kill", "1")
+    except OSError:
+        return
 
 
 def _await_ends(descriptors: list[int], deadline: float) -> None:
@@ -327,7 +359,7 @@ def _tree(directory: str) -> Iterator[str]:
 
 def _pids(directory: str) -> frozenset[int]:
     try:
-        return frozenset(map(int, _read(f"{directory}/cgroup.procs").split()))
+        return frozenset(map(int, controls.read(f"{directory}/cgroup.procs").split()))
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENODEV):
             return frozenset()
@@ -341,22 +373,6 @@ def _signal(pid: int, number: int) -> None:
         os.kill(pid, number)
     except ProcessLookupError:
         return
-
-
-def _read(path: str) -> str:
-    with open(path, encoding="ascii", errors="replace") as file:
-        return file.read()
-
-
-def _write(path: str, text: str) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        os.write(descriptor, text.encode())
-    except OSError as error:
-        error.filename = path
-        raise
-    finally:
-        os.close(descriptor)
 
 
 def recorded(directories: Iterable[str]) -> tuple[str, ...]:

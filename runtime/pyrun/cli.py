@@ -105,6 +105,45 @@ Examples:
         1,
         1,
     ),
+    Command("pause", "ID", "stop all processes of a container where they are", (_HELP,), 1, 1),
+    Command("resume", "ID", "let the processes of a paused container go on", (_HELP,), 1, 1),
+    Command(
+        "update",
+        "ID",
+        "give a container other limits",
+        (
+            Option(("-r", "--resources"), "FILE", "linux.resources as JSON, - for standard input; no other counts"),
+            Option(("--blkio-weight",), "N", "share of block I/O, 10 to 1000"),
+            Option(("--cpu-period",), "US", "period of the CPU limit"),
+            Option(("--cpu-quota",), "US", "CPU time in each period, -1 for no limit"),
+            Option(("--cpu-burst",), "US", "CPU time that may be saved for a later period"),
+            Option(("--cpu-share",), "N", "share of CPU time, 2 to 262144"),
+            Option(("--cpu-rt-period",), "US", "period of the limit of real-time processes"),
+            Option(("--cpu-rt-runtime",), "US", "CPU time of real-time processes in each period"),
+            Option(("--cpu-idle",), "N", "1: only what CPU time nobody else wants"),
+            Option(("--cpuset-cpus",), "LIST", "which CPUs, as 0-2,5"),
+            Option(("--cpuset-mems",), "LIST", "which memory nodes"),
+            Option(("--memory",), "SIZE", "memory limit, as 256m, -1 for none"),
+            Option(("--memory-reservation",), "SIZE", "memory that it keeps where others want some"),
+            Option(("--memory-swap",), "SIZE", "limit of memory plus swap, -1 for none"),
+            Option(("--pids-limit",), "N", "limit of processes and threads, -1 for none"),
+            _HELP,
+        ),
+        1,
+        1,
+    ),
+    Command(
+        "events",
+        "ID",
+        "print what a container uses, and when it ran out of memory, as JSON",
+        (
+            Option(("--interval",), "TIME", "how often, as 5s (the default) or 1m30s"),
+            Option(("--stats",), "", "what it uses, once"),
+            _HELP,
+        ),
+        1,
+        1,
+    ),
     Command(
         "list",
         "",
@@ -277,6 +316,10 @@ _RUN: Mapping[str, Callable[[Call], int]] = {
     "state": commands.state,
     "kill": commands.kill,
     "delete": commands.delete,
+    "pause": commands.pause,
+    "resume": commands.resume,
+    "update": commands.update,
+    "events": commands.events,
     "list": commands.list_all,
     "completion": _completion,
 }
@@ -284,4 +327,4 @@ _RUN: Mapping[str, Callable[[Call], int]] = {
 _SETTABLE = frozenset(("launch", "run", "create"))
 """Those that make a container."""
 
-_NEED_ROOT = frozenset(("launch", "run", "create", "start", "kill", "delete"))
+_NEED_ROOT = frozenset(("launch", "run", "create", "start", "kill", "delete", "pause", "resume", "update"))

@@ -122,6 +122,55 @@ def delete(call: Call) -> int:
     return 0
 
 
+def pause(call: Call) -> int:
+    from pyrun import pausing
+
+    pausing.pause(_store(call), call.own.words[0])
+    return 0
+
+
+def resume(call: Call) -> int:
+    from pyrun import pausing
+
+    pausing.resume(_store(call), call.own.words[0])
+    return 0
+
+
+def update(call: Call) -> int:
+    from pyrun import config, updating
+
+    name = call.own.get("--resources")
+    if not name:
+        asked = updating.asked(call.own.values)
+    elif name == "-":
+        asked = config.update(sys.stdin.buffer.read(), "standard input")
+    else:
+        with open(name, "rb") as file:
+            asked = config.update(file.read(), name)
+    updating.update(_store(call), call.own.words[0], asked)
+    return 0
+
+
+def events(call: Call) -> int:
+    import json
+
+    from pyrun import events, quantities
+
+    def tell(event: events.Event) -> None:
+        print(json.dumps(event, separators=(",", ":")), flush=True)
+
+    store, container_id = _store(call), call.own.words[0]
+    if call.own.has("--stats"):
+        tell(events.used(store, container_id))
+        return 0
+    try:
+        interval = quantities.duration(call.own.get("--interval") or "5s")
+    except UsageError as error:
+        raise UsageError(f"events: --interval: {error.message}", error.hint) from None
+    events.follow(store, container_id, interval, tell)
+    return 0
+
+
 def list_all(call: Call) -> int:
     from pyrun import container
 

@@ -88,7 +88,18 @@ def load(text: bytes) -> spec.Spec:
         linux=_linux(fields.child("linux")),
     )
     _check_namespaces(made)
+    _check_memory(made.linux.resources.memory, "linux.resources.memory")
     return made
+
+
+def update(text: bytes, name: str) -> spec.Resources:
+    """What the file `name` asks for in place of what a container has: JSON of linux.resources, any part of it."""
+    return _resources(parse(text, name))
+
+
+def resources(value: object) -> spec.Resources:
+    """The same from an object."""
+    return _resources(Fields(value))
 
 
 def _mount(fields: Fields) -> spec.Mount:
@@ -225,7 +236,7 @@ def _resources(fields: Fields) -> spec.Resources:
 
 
 def _memory(fields: Fields) -> spec.Memory:
-    memory = spec.Memory(
+    return spec.Memory(
         limit=fields.number("limit", -1, _INT64),
         reservation=fields.number("reservation", -1, _INT64),
         swap=fields.number("swap", -1, _INT64),
@@ -233,12 +244,15 @@ def _memory(fields: Fields) -> spec.Memory:
         disable_oom_killer=fields.flag("disableOOMKiller"),
         check_before_update=fields.flag("checkBeforeUpdate"),
     )
+
+
+def _check_memory(memory: spec.Memory, where: str) -> None:
+    """Whether a new cgroup can have both; an update sets one beside what is in force."""
     limit, swap = memory.limit or 0, memory.swap or 0
     if swap > 0 and limit > swap:
-        raise SpecError(fields.at("swap"), f"is memory plus swap and must not be below limit, {limit}, not {swap}")
+        raise SpecError(f"{where}.swap", f"is memory plus swap and must not be below limit, {limit}, not {swap}")
     if swap > 0 and limit <= 0:
-        raise SpecError(fields.at("swap"), "is memory plus swap and needs a limit beside it")
-    return memory
+        raise SpecError(f"{where}.swap", "is memory plus swap and needs a limit beside it")
 
 
 def _cpu(fields: Fields) -> spec.Cpu:

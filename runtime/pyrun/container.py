@@ -21,7 +21,7 @@ from typing import Any, NamedTuple, NoReturn
 from lxcfs_py.cgroup import hierarchy
 from lxcfs_py.errors import Conflict, Error, NotFound
 from lxcfs_py.host import Host
-from pyrun import cgroups, channel, foreground, hooks, init, namespaces, terminal
+from pyrun import cgroups, channel, foreground, freezer, hooks, init, namespaces, terminal
 from pyrun.channel import CONSOLE, EXITED, FAILED, GO, HOOKS, READY, STARTED, Channel, Failure, Message
 from pyrun.plan import Plan
 from pyrun.store import Entry, State, Store, process, write
@@ -311,10 +311,12 @@ def start(store: Store, container_id: str) -> None:
     with store.find(container_id) as entry:
         entry.lock()
         recorded = entry.load()
-        status = entry.status(recorded)
-        if status == "running":
+        found = status(entry, recorded)
+        if found == "running":
             raise Conflict("cannot start an already running container")
-        if status != "created" or recorded is None:
+        if found == "paused":
+            raise Conflict("cannot start a container in the paused state")
+        if found != "created" or recorded is None:
             raise Conflict("cannot start a container that has stopped")
         try:
             fifo = os.open(entry.start, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -334,10 +336,18 @@ def state(store: Store, container_id: str) -> dict[str, Any]:
     """The state as runtime.md has it, for `state` and `list`."""
     entry = store.find(container_id)
     recorded = entry.load()
-    status = entry.status(recorded)
+    found = status(entry, recorded)
     if recorded is None:
         raise NotFound(f"container does not exist: {container_id}", f"pyrun delete --force {container_id} clears up")
-    return _as_told(recorded, status) | {"owner": entry.owner()}
+    return _as_told(recorded, found) | {"owner": entry.owner()}
+
+
+def status(entry: Entry, recorded: State | None) -> str:
+    """creating, created, running, paused or stopped."""
+    found = entry.status(recorded)
+    if recorded is not None and found in ("created", "running") and freezer.frozen(recorded.cgroups):
+        return "paused"
+    return found
 
 
 def kill(store: Store, container_id: str, number: int, *, everyone: bool = False) -> None:
@@ -346,10 +356,11 @@ def kill(store: Store, container_id: str, number: int, *, everyone: bool = False
     recorded = entry.load()
     if recorded is None:
         raise Conflict("container not running")
-    if everyone and cgroups.signal_all(cgroups.recorded(recorded.cgroups), number):
-        return
-    if entry.status(recorded) not in ("created", "running") or not _signal(recorded, number):
+    everyone = everyone and cgroups.signal_all(cgroups.recorded(recorded.cgroups), number) > 0
+    if not everyone and (entry.status(recorded) not in ("created", "running") or not _signal(recorded, number)):
         raise Conflict("container not running")
+    if number == signal.SIGKILL:
+        freezer.thaw(cgroups.recorded(recorded.cgroups))  # v1: a frozen process does not die
 
 
 def delete(store: Store, container_id: str, *, force: bool = False) -> None:
@@ -363,10 +374,10 @@ def delete(store: Store, container_id: str, *, force: bool = False) -> None:
         raise
     with entry:
         recorded = entry.load()
-        status = entry.status(recorded)
-        if status == "running" and not force:
+        found = status(entry, recorded)
+        if found in ("running", "paused") and not force:
             raise Conflict(
-                f"cannot delete container {container_id} that is not stopped: {status}",
+                f"cannot delete container {container_id} that is not stopped: {found}",
                 f"pyrun kill {container_id} KILL, or pyrun delete --force {container_id}",
             )
         if recorded is None:

@@ -139,18 +139,18 @@ class Fields:
         return [(item, f"{where}[{index}]") for index, item in enumerate(value)]
 
 
-def parse(text: bytes) -> Fields:
+def parse(text: bytes, name: str = "config.json") -> Fields:
     """The object that a JSON text is; SpecError with line and column where it is not JSON."""
     import json
 
     try:
         return Fields(json.loads(text.decode()))
     except json.JSONDecodeError as error:
-        raise SpecError("config.json", f"line {error.lineno} column {error.colno}: {error.msg.lower()}") from None
+        raise SpecError(name, f"line {error.lineno} column {error.colno}: {error.msg.lower()}") from None
     except RecursionError:
-        raise SpecError("config.json", "is nested too deeply") from None
+        raise SpecError(name, "is nested too deeply") from None
     except ValueError as error:
-        raise SpecError("config.json", f"is not JSON in UTF-8: {error}") from None
+        raise SpecError(name, f"is not JSON in UTF-8: {error}") from None
 
 
 def unsupported(where: str, what: str = "") -> Unsupported:

@@ -1,4 +1,4 @@
-"""Sizes, CPUs and counts as a person writes them on a command line. Words as Docker's, whose users come to
+"""Sizes, CPUs, times and counts as a person writes them on a command line. Words as Docker's, whose users come to
 us."""
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ PERIOD = 100_000
 """Microseconds: the period that CPUs are turned into a quota of."""
 
 _LARGEST = 2**63 - 1
+_SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 _UNITS = {"": 0, "b": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
 
 
@@ -38,6 +39,22 @@ def quota(text: str) -> int:
     if not PERIOD // 100 <= value <= _LARGEST // 2**20:
         raise UsageError(f'"{text}" CPUs cannot be given', hint)
     return value
+
+
+def duration(text: str) -> float:
+    """Seconds of a time as Go writes it: "5s", "1m30s", "500ms"; more than 0."""
+    hint, seconds, rest = "a time as 5s, 1m30s or 500ms", 0.0, text
+    while rest:
+        number = rest[: len(rest) - len(rest.lstrip("0123456789."))]
+        rest = rest[len(number) :]
+        unit = rest[: len(rest) - len(rest.lstrip("abcdefghijklmnopqrstuvwxyz"))]
+        rest = rest[len(unit) :]
+        if unit not in _SECONDS or len(number) > 20 or number.count(".") > 1 or not _digits(number.replace(".", "")):
+            raise UsageError(f'"{text}" is not a duration', hint)
+        seconds += float(number) * _SECONDS[unit]
+    if not 0 < seconds < 2**31:
+        raise UsageError(f'"{text}" is not a duration that can be waited for', hint)
+    return seconds
 
 
 def count(text: str) -> int:

@@ -131,15 +131,19 @@ def _cpu(cpu: Cpu, versions: Mapping[str, int]) -> list[Write]:
 def _cpu_v1(cpu: Cpu) -> list[Write]:
     """0 leaves a file alone. The period goes first: a quota is judged by the period that is in force."""
     files = (
-        ("cpu.shares", cpu.shares),
+        ("cpu.shares", None if cpu.idle else cpu.shares),
         ("cpu.cfs_period_us", cpu.period),
         ("cpu.cfs_quota_us", cpu.quota),
         ("cpu.cfs_burst_us", cpu.burst),
         ("cpu.rt_period_us", cpu.realtime_period),
         ("cpu.rt_runtime_us", cpu.realtime_runtime),
-        ("cpu.idle", cpu.idle),
     )
-    return [Write("cpu", file, str(value)) for file, value in files if value]
+    return [*_idle(cpu), *(Write("cpu", file, str(value)) for file, value in files if value)]
+
+
+def _idle(cpu: Cpu) -> list[Write]:
+    """Before the weight, which an idle group does not have. Linux 5.15; 0 is what a kernel without it does anyway."""
+    return [] if cpu.idle is None else [Write("cpu", "cpu.idle", str(cpu.idle), optional=not cpu.idle)]
 
 
 def _cpu_v2(cpu: Cpu) -> list[Write]:
@@ -150,12 +154,11 @@ def _cpu_v2(cpu: Cpu) -> list[Write]:
     quota = "max" if not cpu.quota or cpu.quota < 0 else str(cpu.quota)
     bandwidth = f"{quota} {cpu.period or V1_DEFAULT_PERIOD}" if cpu.quota or cpu.period else ""
     files = (
-        ("cpu.idle", str(cpu.idle) if cpu.idle else ""),
         ("cpu.weight", str(weight(cpu.shares)) if cpu.shares and not cpu.idle else ""),
         ("cpu.max", bandwidth),
         ("cpu.max.burst", str(cpu.burst) if cpu.burst else ""),
     )
-    return [Write("cpu", file, value) for file, value in files if value]
+    return [*_idle(cpu), *(Write("cpu", file, value) for file, value in files if value)]
 
 
 def _cpuset(cpu: Cpu, versions: Mapping[str, int]) -> list[Write]:
@@ -167,9 +170,11 @@ def _cpuset(cpu: Cpu, versions: Mapping[str, int]) -> list[Write]:
 
 
 def _pids(limit: int | None, versions: Mapping[str, int]) -> list[Write]:
-    """0 and -1 are "no limit", as a new group has it."""
-    if not limit or limit < 0:
+    """-1 is "no limit", 0 leaves the file alone."""
+    if not limit:
         return []
+    if limit < 0:
+        return [Write("pids", "pids.max", "max", optional=True)]
     _version("pids", "pids", versions)
     return [Write("pids", "pids.max", str(limit))]
 

@@ -175,7 +175,7 @@ class Resources(NamedTuple):
     cpu: Cpu = Cpu()
     block_io: BlockIo = BlockIo()
     pids_limit: int | None = None
-    """-1 or 0 is "no limit"."""
+    """-1 is "no limit"; 0 and None are "leave alone"."""
     hugepage_limits: tuple[HugepageLimit, ...] = ()
     devices: tuple[DeviceRule, ...] = ()
     unified: Mapping[str, str] = {}

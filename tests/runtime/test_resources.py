@@ -70,7 +70,8 @@ CPU: list[tuple[Cpu, Writes, Writes]] = [
         [("cpu", "cpu.cfs_quota_us", "50000"), ("cpu", "cpu.cfs_burst_us", "1000")],
         [("cpu", "cpu.max", "50000 100000"), ("cpu", "cpu.max.burst", "1000")],
     ),
-    (Cpu(idle=1), [("cpu", "cpu.idle", "1")], [("cpu", "cpu.idle", "1")]),
+    (Cpu(idle=1, shares=2), [("cpu", "cpu.idle", "1")], [("cpu", "cpu.idle", "1")]),
+    (Cpu(idle=0), [("cpu", "cpu.idle", "0")], [("cpu", "cpu.idle", "0")]),
     (
         Cpu(cpus="0-1", mems="0"),
         [("cpuset", "cpuset.cpus", "0-1"), ("cpuset", "cpuset.mems", "0")],
@@ -101,7 +102,7 @@ ROWS = [
     *((Resources(cpu=cpu), one, two) for cpu, one, two in CPU),
     *((Resources(block_io=io), one, two) for io, one, two in BLOCK_IO),
     (Resources(pids_limit=7), [("pids", "pids.max", "7")], [("pids", "pids.max", "7")]),
-    (Resources(pids_limit=-1), [], []),
+    (Resources(pids_limit=-1), [("pids", "pids.max", "max")], [("pids", "pids.max", "max")]),
     (Resources(pids_limit=0), [], []),
     (
         Resources(hugepage_limits=(HugepageLimit("2MB", 4),)),
