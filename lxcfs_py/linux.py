@@ -94,6 +94,15 @@ PR_CAP_AMBIENT = 47
 PR_CAP_AMBIENT_RAISE = 2
 PR_CAP_AMBIENT_CLEAR_ALL = 4
 
+# keyctl(2)
+KEY_USR_SEARCH = 0x00080000
+_KEYCTL_JOIN_SESSION_KEYRING = 1
+_KEYCTL_SETPERM = 5
+_KEYCTL_DESCRIBE = 6
+
+# ioprio_set(2)
+IOPRIO_WHO_PGRP = 2
+
 # fsconfig(2), fsmount(2)
 FSOPEN_CLOEXEC = 1
 FSMOUNT_CLOEXEC = 1
@@ -121,6 +130,12 @@ _STATX_MNT_ID = 0x1000
 _NS_GET_PARENT = 0xB702
 _NS_GET_TGID_FROM_PIDNS = 0x8004B707
 
+_AS_64_BITS = {"i686": "x86_64", "i586": "x86_64", "s390": "s390x", "ppcle": "ppc64le"}
+"""What uname(2) calls a machine for a process with the personality LINUX32, and what it is."""
+_MACHINE = os.uname().machine
+if struct.calcsize("P") == 8:
+    _MACHINE = _AS_64_BITS.get(_MACHINE, _MACHINE)
+
 # System call numbers of the generic table (asm-generic/unistd.h): the same on all architectures for calls this new.
 _SYS_open_tree = 428
 _SYS_move_mount = 429
@@ -134,6 +149,10 @@ _SYS_mount_setattr = 442
 _SYS_PIVOT_ROOT = {"x86_64": 155, "s390x": 217, "ppc64le": 203, "armv7l": 218, "i686": 217}
 _SYS_CAPGET = {"x86_64": 125, "s390x": 184, "ppc64le": 183, "armv7l": 184, "i686": 184}
 _SYS_CAPSET = {"x86_64": 126, "s390x": 185, "ppc64le": 184, "armv7l": 185, "i686": 185}
+_SYS_SCHED_SETATTR = {"x86_64": 314, "s390x": 345, "ppc64le": 355, "armv7l": 380, "i686": 351}
+_SYS_IOPRIO_SET = {"x86_64": 251, "s390x": 282, "ppc64le": 273, "armv7l": 314, "i686": 289}
+_SYS_SET_MEMPOLICY = {"x86_64": 238, "s390x": 270, "ppc64le": 261, "armv7l": 321, "i686": 276}
+_SYS_KEYCTL = {"x86_64": 250, "s390x": 280, "ppc64le": 271, "armv7l": 311, "i686": 288}
 
 
 def _check(result: int, path: Path | None = None) -> int:
@@ -162,7 +181,7 @@ def umount2(target: Path, flags: int = 0) -> None:
 
 def pivot_root(new_root: Path, put_old: Path) -> None:
     """pivot_root(2)."""
-    number = _SYS_PIVOT_ROOT.get(os.uname().machine, 41)
+    number = _SYS_PIVOT_ROOT.get(_MACHINE, 41)
     _check(_libc.syscall(ctypes.c_long(number), _bytes(new_root), _bytes(put_old)), new_root)
 
 
@@ -257,7 +276,7 @@ def prctl(option: int, arg2: int = 0, arg3: int = 0, arg4: int = 0, arg5: int = 
 
 def capset(effective: int, permitted: int, inheritable: int) -> None:
     """capset(2) of the calling thread; each argument is a mask with bit N for capability N."""
-    number = _SYS_CAPSET.get(os.uname().machine, 91)
+    number = _SYS_CAPSET.get(_MACHINE, 91)
     header = struct.pack("=II", 0x20080522, 0)
     low = [mask & 0xFFFFFFFF for mask in (effective, permitted, inheritable)]
     high = [mask >> 32 for mask in (effective, permitted, inheritable)]
@@ -323,7 +342,7 @@ def pidfd_getfd(pidfd: int, descriptor: int) -> int:
 
 def capget() -> tuple[int, int, int]:
     """capget(2) of the calling thread: effective, permitted, inheritable; each a mask with bit N for capability N."""
-    number = _SYS_CAPGET.get(os.uname().machine, 90)
+    number = _SYS_CAPGET.get(_MACHINE, 90)
     header = struct.pack("=II", 0x20080522, 0)
     data = ctypes.create_string_buffer(24)
     _check(_libc.syscall(ctypes.c_long(number), header, data))
@@ -349,3 +368,64 @@ def statx(descriptor: int) -> Statx:
     (mask,) = struct.unpack_from("=I", buffer.raw, 0)
     major, minor, mount = struct.unpack_from("=IIQ", buffer.raw, 136)
     return Statx(f"{major}:{minor}", mount if mask & _STATX_MNT_ID else None)
+
+
+class SchedAttr(NamedTuple):
+    """`struct sched_attr` without utilization clamps; times in nanoseconds."""
+
+    policy: int
+    flags: int
+    nice: int
+    priority: int
+    runtime: int
+    deadline: int
+    period: int
+
+
+def sched_setattr(attributes: SchedAttr) -> None:
+    """sched_setattr(2) of the calling thread."""
+    number = _SYS_SCHED_SETATTR.get(_MACHINE, 274)
+    packed = struct.pack("=IIQiIQQQ", struct.calcsize("=IIQiIQQQ"), *attributes)
+    _check(_libc.syscall(ctypes.c_long(number), 0, packed, ctypes.c_uint(0)))
+
+
+def ioprio_set(which: int, who: int, priority: int) -> None:
+    """ioprio_set(2); `priority` is the class << 13 | the level."""
+    _check(_libc.syscall(ctypes.c_long(_SYS_IOPRIO_SET.get(_MACHINE, 30)), which, who, priority))
+
+
+def personality(persona: int) -> None:
+    """personality(2)."""
+    _check(_libc.personality(ctypes.c_ulong(persona)))
+
+
+def set_mempolicy(mode: int, nodes: tuple[int, ...]) -> None:
+    """set_mempolicy(2); `mode` with its flags."""
+    bits = 8 * struct.calcsize("@L")
+    words = [0] * (max(nodes, default=-1) // bits + 1)
+    for node in nodes:
+        words[node // bits] |= 1 << node % bits
+    mask = struct.pack(f"@{len(words)}L", *words) if nodes else None
+    size = ctypes.c_ulong(len(words) * bits + 1 if nodes else 0)  # the kernel takes one off
+    _check(_libc.syscall(ctypes.c_long(_SYS_SET_MEMPOLICY.get(_MACHINE, 237)), mode, mask, size))
+
+
+def _keyctl(operation: int, *arguments: object) -> int:
+    return _check(_libc.syscall(ctypes.c_long(_SYS_KEYCTL.get(_MACHINE, 219)), operation, *arguments))
+
+
+def join_session_keyring(name: str) -> int:
+    """keyctl(2) KEYCTL_JOIN_SESSION_KEYRING: the number of the keyring, a new one if there is none of the name."""
+    return _keyctl(_KEYCTL_JOIN_SESSION_KEYRING, os.fsencode(name))
+
+
+def describe_key(key: int) -> str:
+    """keyctl(2) KEYCTL_DESCRIBE: `TYPE;UID;GID;PERMISSIONS;DESCRIPTION`, permissions in hexadecimal."""
+    buffer = ctypes.create_string_buffer(4096)
+    _keyctl(_KEYCTL_DESCRIBE, key, buffer, ctypes.c_size_t(len(buffer)))
+    return buffer.value.decode(errors="replace")
+
+
+def set_key_permissions(key: int, permissions: int) -> None:
+    """keyctl(2) KEYCTL_SETPERM."""
+    _keyctl(_KEYCTL_SETPERM, key, ctypes.c_uint(permissions))

@@ -14,7 +14,7 @@ from typing import Any
 
 from lxcfs_py import linux
 from lxcfs_py.errors import Error
-from pyrun import capabilities, mounts, plan, process, rootfs, terminal
+from pyrun import capabilities, mounts, plan, process, rootfs, scheduling, terminal
 from pyrun.channel import CONSOLE, WARNING, Channel, Failure, Message
 
 
@@ -78,6 +78,10 @@ def _oom_score_adj(becoming: Becoming, step: plan.OomScoreAdj) -> None:
     write(becoming.proc, "self/oom_score_adj", str(step.value))
 
 
+def _set_attribute(_: Becoming, step: Any) -> None:
+    scheduling.CARRY_OUT[type(step)](step)
+
+
 def _set_user(becoming: Becoming, step: plan.SetUser) -> None:
     if becoming.terminal:
         os.fchown(0, step.uid, -1)
@@ -111,6 +115,7 @@ STEPS: dict[type, Callable[[Any, Any], None]] = {
     plan.Console: _console,
     plan.OomScoreAdj: _oom_score_adj,
     plan.SetRlimit: lambda _, step: process.set_limit(step.limit),
+    **dict.fromkeys(scheduling.CARRY_OUT, _set_attribute),
     plan.BoundCapabilities: lambda _, step: process.drop_from_bounding_set(step.keep),
     plan.NoNewPrivileges: lambda _, __: process.no_new_privileges(),
     plan.SetUser: _set_user,

@@ -37,6 +37,7 @@ _BUNDLE = Option(("-b", "--bundle"), "DIR", "the directory of config.json (defau
 _DRY_RUN = Option(("--dry-run",), "", "print every step and take none")
 _PID_FILE = Option(("--pid-file",), "FILE", "write the pid of the container's first process to FILE")
 _CONSOLE_SOCKET = Option(("--console-socket",), "SOCKET", "send the terminal's master to this unix socket")
+_NO_NEW_KEYRING = Option(("--no-new-keyring",), "", "leave the container the caller's session keyring")
 
 COMMANDS = (
     Command(
@@ -73,7 +74,7 @@ Examples:
         "run",
         "ID",
         "create a container from a bundle, run it, and remove it",
-        (_BUNDLE, _PID_FILE, _CONSOLE_SOCKET, _DRY_RUN, _HELP),
+        (_BUNDLE, _PID_FILE, _CONSOLE_SOCKET, _NO_NEW_KEYRING, _DRY_RUN, _HELP),
         1,
         1,
     ),
@@ -81,7 +82,7 @@ Examples:
         "create",
         "ID",
         "create a container from a bundle, up to its command",
-        (_BUNDLE, _PID_FILE, _CONSOLE_SOCKET, _DRY_RUN, _HELP),
+        (_BUNDLE, _PID_FILE, _CONSOLE_SOCKET, _NO_NEW_KEYRING, _DRY_RUN, _HELP),
         1,
         1,
     ),

@@ -13,7 +13,7 @@ from pyrun.store import Store, check_id
 
 if TYPE_CHECKING:
     from pyrun.container import Request
-    from pyrun.planning import Lxcfs
+    from pyrun.planning import Lxcfs, Wishes
     from pyrun.spec import Spec
 
 STATE_ROOT = "/run/pyrun"
@@ -252,12 +252,18 @@ def _request(call: Call, container_id: str, text: bytes, bundle: str) -> Request
         time_namespaces=facts.has_time_namespaces(host),
     )
     return container.Request(
-        plan=planning.make(asked, container_id, bundle, known),
+        plan=planning.make(asked, container_id, bundle, known, _wishes(call)),
         config=text,
         oci_version=asked.oci_version,
         pid_file=call.own.get("--pid-file") or None,
         console_socket=call.own.get("--console-socket") or None,
     )
+
+
+def _wishes(call: Call) -> Wishes:
+    from pyrun import planning
+
+    return planning.Wishes(no_new_keyring=call.own.has("--no-new-keyring"))
 
 
 def _lxcfs(call: Call, asked: Spec) -> Lxcfs:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TypeVar
 
 from lxcfs_py.errors import SpecError
-from pyrun import spec
+from pyrun import attributes, spec
 from pyrun.fields import Fields, parse, unsupported
 
 _Typed = TypeVar("_Typed", spec.Namespace, spec.Rlimit)
@@ -110,7 +110,7 @@ def _mount(fields: Fields) -> spec.Mount:
 
 
 def _process(fields: Fields) -> spec.Process:
-    fields.refuse("apparmorProfile", "selinuxLabel", "scheduler", "ioPriority", "execCPUAffinity")
+    fields.refuse("apparmorProfile", "selinuxLabel")
     args = fields.texts("args")
     if not args or not args[0]:
         raise SpecError("process.args", "must name a command" if args else "must not be empty")
@@ -131,6 +131,8 @@ def _process(fields: Fields) -> spec.Process:
         rlimits=_unique(fields.each("rlimits", _rlimit), "process.rlimits"),
         no_new_privileges=fields.flag("noNewPrivileges"),
         oom_score_adj=fields.number("oomScoreAdj", -1000, 1000),
+        attributes=attributes.read(fields, attributes.OF_PROCESS),
+        exec_cpu_affinity=attributes.cpu_affinity(fields.child("execCPUAffinity")),
     )
 
 
@@ -167,9 +169,7 @@ def _hook(fields: Fields) -> spec.Hook:
 
 
 def _linux(fields: Fields) -> spec.Linux:
-    fields.refuse(
-        "seccomp", "uidMappings", "gidMappings", "mountLabel", "intelRdt", "personality", "netDevices", "memoryPolicy"
-    )
+    fields.refuse("seccomp", "uidMappings", "gidMappings", "mountLabel", "intelRdt", "netDevices")
     propagation = None
     if fields.text("rootfsPropagation"):
         propagation = fields.choice("rootfsPropagation", PROPAGATIONS)
@@ -183,6 +183,7 @@ def _linux(fields: Fields) -> spec.Linux:
         rootfs_propagation=propagation,
         masked_paths=fields.paths("maskedPaths"),
         readonly_paths=fields.paths("readonlyPaths"),
+        attributes=attributes.read(fields, attributes.OF_LINUX),
     )
 
 

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from lxcfs_py import linux
-from pyrun import becoming, cgroups, hooks, mounts, namespaces, network, plan
+from pyrun import becoming, cgroups, hooks, mounts, namespaces, network, plan, process
 from pyrun.channel import GO, HOOKS, READY, Channel, Message, report
 
 _OF_RUNTIME = ("prestart", "createRuntime")
@@ -124,6 +124,7 @@ def _exec(init: Init, step: plan.Exec) -> None:
 
 
 STEPS: dict[type, Callable[[Any, Any], None]] = becoming.STEPS | {
+    plan.JoinKeyring: lambda _, step: process.join_keyring(step.name),
     plan.Propagate: _propagate,
     plan.Overlay: _overlay,
     plan.BindRoot: _bind_root,

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from pyrun import capabilities
+from pyrun.attributes import Attribute
 from pyrun.options import MountFlags, describe_propagation
 from pyrun.resources import Write
 from pyrun.spec import Hook, Hooks, Rlimit, TimeOffset
@@ -49,6 +50,15 @@ class Cgroup(NamedTuple):
 
     def describe(self) -> str:
         return f"make cgroup {self.path}"
+
+
+class JoinKeyring(NamedTuple):
+    """keyctl(2): a new session keyring `name`, which the container's users may search, in place of the caller's."""
+
+    name: str
+
+    def describe(self) -> str:
+        return f"make the session keyring {self.name}"
 
 
 class Propagate(NamedTuple):
@@ -344,7 +354,8 @@ class Exec(NamedTuple):
 
 
 Step = (
-    Propagate
+    JoinKeyring
+    | Propagate
     | Overlay
     | BindRoot
     | Mount
@@ -363,6 +374,7 @@ Step = (
     | Mask
     | OomScoreAdj
     | SetRlimit
+    | Attribute
     | BoundCapabilities
     | NoNewPrivileges
     | SetUser

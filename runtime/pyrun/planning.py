@@ -87,7 +87,17 @@ class Facts(NamedTuple):
     """Whether this kernel has them."""
 
 
-def make(spec: Spec, container_id: str, bundle: str, facts: Facts) -> plan.Plan:
+class Wishes(NamedTuple):
+    """What the caller of pyrun, not config.json, asks for."""
+
+    no_new_keyring: bool = False
+    """The container keeps the caller's session keyring."""
+
+
+NO_WISHES = Wishes()
+
+
+def make(spec: Spec, container_id: str, bundle: str, facts: Facts, wishes: Wishes = NO_WISHES) -> plan.Plan:
     """The whole plan; `bundle` is absolute. SpecError or Unsupported where config.json asks for what cannot be."""
     spec = _with_hook(spec, facts.lxcfs)
     throw_away = _annotated(spec, ROOT_ANNOTATION, THROW_AWAY) is not None
@@ -100,6 +110,7 @@ def make(spec: Spec, container_id: str, bundle: str, facts: Facts) -> plan.Plan:
         root = [plan.BindRoot(source)]
     propagation = options.propagation(spec.linux.rootfs_propagation or "")
     steps: tuple[plan.Step, ...] = (
+        *_keyring(container_id, wishes),
         plan.Propagate(propagation or options.propagation("rslave")),
         *root,
         *_mounts(spec, bundle),
@@ -108,6 +119,7 @@ def make(spec: Spec, container_id: str, bundle: str, facts: Facts) -> plan.Plan:
         *_hooks(spec, "prestart", "createRuntime", "createContainer"),
         plan.Pivot(propagation),
         *_root_settings(spec, facts.nested if throw_away else ()),
+        *spec.linux.attributes,
         *_process(spec.process),
         plan.AwaitStart(),
         *_hooks(spec, "startContainer"),
@@ -183,6 +195,12 @@ def _gets_clocks(spec: Spec, facts: Facts) -> bool:
         return False
     made = spec.linux.namespaces
     return ("pid", None) in made and all(namespace.type != "time" for namespace in made)
+
+
+def _keyring(container_id: str, wishes: Wishes) -> Iterator[plan.Step]:
+    """As runc names it. Keys of whoever called us are not the container's."""
+    if not wishes.no_new_keyring:
+        yield plan.JoinKeyring(f"_ses.{container_id}")
 
 
 def _cgroup_path(linux: Linux, container_id: str) -> str:
@@ -304,6 +322,7 @@ def _process(process: Process) -> Iterator[plan.Step]:
     if process.oom_score_adj is not None:
         yield plan.OomScoreAdj(process.oom_score_adj)
     yield from map(plan.SetRlimit, process.rlimits)
+    yield from process.attributes
     yield plan.BoundCapabilities(capabilities.mask(process.capabilities.bounding))
     user = process.user
     yield plan.SetUser(user.uid, user.gid, user.additional_gids, 0o022 if user.umask is None else user.umask)

@@ -48,6 +48,17 @@ def set_limit(limit: Rlimit) -> None:
         ) from None
 
 
+def join_keyring(name: str) -> None:
+    """A session keyring of the container's own, in which its users may look keys up; nothing without CONFIG_KEYS."""
+    try:
+        keyring = linux.join_session_keyring(name)
+        permissions = int(linux.describe_key(keyring).split(";")[3], 16)
+        linux.set_key_permissions(keyring, permissions | linux.KEY_USR_SEARCH)
+    except OSError as error:
+        if error.errno != errno.ENOSYS:
+            raise
+
+
 def drop_from_bounding_set(keep: int) -> None:
     """Leave only `keep` of what any program of this process can ever get."""
     for number in range(_CAPABILITIES):

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from pyrun.attributes import Attribute, CpuAffinity
+
 
 class Root(NamedTuple):
     path: str
@@ -63,6 +65,10 @@ class Process(NamedTuple):
     rlimits: tuple[Rlimit, ...] = ()
     no_new_privileges: bool = False
     oom_score_adj: int | None = None
+    attributes: tuple[Attribute, ...] = ()
+    """In the order of carrying out."""
+    exec_cpu_affinity: CpuAffinity = CpuAffinity()
+    """Nothing for the container's first process."""
 
 
 class Hook(NamedTuple):
@@ -193,6 +199,8 @@ class Linux(NamedTuple):
     """shared, slave, private or unbindable, with a leading `r` for the whole tree."""
     masked_paths: tuple[str, ...] = ()
     readonly_paths: tuple[str, ...] = ()
+    attributes: tuple[Attribute, ...] = ()
+    """Of every process of the container, in the order of carrying out."""
 
 
 class Spec(NamedTuple):

@@ -171,7 +171,7 @@ def test_virtual_files_cover_only_what_the_container_has(mounts: list[object], b
 def test_a_throw_away_root_lays_a_layer_over_each_file_system_of_the_tree() -> None:
     made = make(launched(), nested=("home", "usr"))
     assert made.rootfs == "/run/pyrun/c1/scratch/root"
-    assert made.steps[1:4] == (
+    assert made.steps[2:5] == (
         plan.Overlay("/", "/", "/run/pyrun/c1/scratch"),
         plan.Overlay("/home", "/home", "/run/pyrun/c1/scratch"),
         plan.Overlay("/usr", "/usr", "/run/pyrun/c1/scratch"),
@@ -310,9 +310,9 @@ def test_a_device_of_config_replaces_the_default_one() -> None:
 def test_rootfs_propagation_holds_before_and_after_the_pivot() -> None:
     shared = linux.MS_SHARED | linux.MS_REC
     made = make(load_at("linux.rootfsPropagation", "rshared")).steps
-    assert made[0] == plan.Propagate(shared)
+    assert made[1] == plan.Propagate(shared)
     assert plan.Pivot(shared) in made
-    assert make(load()).steps[0] == plan.Propagate(linux.MS_SLAVE | linux.MS_REC)
+    assert make(load()).steps[1] == plan.Propagate(linux.MS_SLAVE | linux.MS_REC)
 
 
 @pytest.mark.parametrize(

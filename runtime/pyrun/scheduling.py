@@ -1,0 +1,58 @@
+"""Attributes of the calling process carried out: scheduler, I/O priority, personality, memory policy.
+
+`attributes` says what they are; when each is carried out is `plan`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from lxcfs_py import linux
+from pyrun.attributes import (
+    DOMAINS,
+    IO_CLASSES,
+    MEMORY_FLAGS,
+    MEMORY_MODES,
+    POLICIES,
+    SCHEDULER_FLAGS,
+    IoPriority,
+    MemoryPolicy,
+    Personality,
+    Scheduler,
+)
+
+_IO_CLASS_SHIFT = 13
+
+
+def _schedule(wanted: Scheduler) -> None:
+    flags = sum(SCHEDULER_FLAGS[flag] for flag in set(wanted.flags))
+    linux.sched_setattr(
+        linux.SchedAttr(
+            POLICIES[wanted.policy],
+            flags,
+            wanted.nice,
+            wanted.priority,
+            wanted.runtime,
+            wanted.deadline,
+            wanted.period,
+        )
+    )
+
+
+def _set_io_priority(wanted: IoPriority) -> None:
+    linux.ioprio_set(linux.IOPRIO_WHO_PGRP, 0, IO_CLASSES[wanted.io_class] << _IO_CLASS_SHIFT | wanted.priority)
+
+
+def _set_memory_policy(wanted: MemoryPolicy) -> None:
+    flags = sum(MEMORY_FLAGS[flag] for flag in set(wanted.flags))
+    linux.set_mempolicy(MEMORY_MODES[wanted.mode] | flags, wanted.nodes)
+
+
+CARRY_OUT: dict[type, Callable[[Any], None]] = {
+    Scheduler: _schedule,
+    IoPriority: _set_io_priority,
+    Personality: lambda wanted: linux.personality(DOMAINS[wanted.domain]),
+    MemoryPolicy: _set_memory_policy,
+}
+"""How each kind of attribute is carried out on the calling process; OSError as the kernel has it."""
