@@ -1,0 +1,190 @@
+"""containerd and dockerd of Debian's packages on this machine's kernel, in namespaces that end with the test.
+
+Their mounts, networks, /run and /etc/lxcfs-py are their own, and so are their processes: when the first process of
+their pid namespace is killed nothing of them is left, whatever a test did. Cgroups are the machine's: GROUP.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests import cgroups
+from tests.system import image
+from tests.system.serving import REAL, Served, serving
+
+GROUP = "/lxt-engines"
+PYRUN = Path(sys.executable).with_name("pyrun")
+SECONDS = 120
+"""More than any call takes, in the guest too: a test that hangs says so."""
+
+Done = subprocess.CompletedProcess[str]
+
+_SET_UP = """
+set -e
+ip link set lo up
+mount -t tmpfs tmpfs /run
+mount -t tmpfs tmpfs "$1/layer"
+mkdir "$1/layer/upper" "$1/layer/work"
+mount -t overlay -o "lowerdir=/etc,upperdir=$1/layer/upper,workdir=$1/layer/work" overlay /etc
+mkdir -p /etc/lxcfs-py
+cp "$1/pyrun.toml" /etc/lxcfs-py/pyrun.toml
+echo ready
+sleep infinity &
+wait
+"""
+"""The shell that waits also reaps what has lost its parent."""
+
+_CONTAINERD = """
+version = 2
+root = "{0}/containerd"
+state = "{0}/containerd-state"
+disabled_plugins = ["io.containerd.grpc.v1.cri"]
+[grpc]
+address = "{0}/containerd.sock"
+"""
+
+
+@dataclass(frozen=True)
+class Engines:
+    """What runs, and how clients are called."""
+
+    directory: Path
+    served: Served
+    holder: int
+    """The first process of their namespaces."""
+
+    def inside(self, *command: str) -> list[str]:
+        return ["nsenter", f"--target={self.holder}", "--mount", "--net", "--pid", "--", *command]
+
+    def call(self, *command: str, stdin: str = "") -> Done:
+        """A program in their namespaces: how it ended and what it said."""
+        environment = os.environ | {"DOCKER_CONFIG": str(self.directory), "LC_ALL": "C"}
+        done = subprocess.run(
+            self.inside(*command), input=stdin, capture_output=True, text=True, env=environment, timeout=SECONDS
+        )
+        return Done(command, done.returncode, done.stdout, done.stderr)
+
+    def ctr(self, *words: str) -> Done:
+        return self.call("ctr", "--address", f"{self.directory}/containerd.sock", *words)
+
+    def docker(self, *words: str, stdin: str = "") -> Done:
+        return self.call("/usr/bin/docker", "--host", f"unix://{self.directory}/docker.sock", *words, stdin=stdin)
+
+
+def output(done: Done) -> str:
+    """What a call that ended well printed, without blanks around it."""
+    assert done.returncode == 0, done
+    return done.stdout.strip()
+
+
+def await_true(ask: Callable[[], bool]) -> None:
+    """Ask until it is so."""
+    end = time.monotonic() + SECONDS
+    while not ask():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+@contextmanager
+def containerd(engine: Engines) -> Iterator[None]:
+    """It runs and has the image."""
+    config = engine.directory / "containerd.toml"
+    config.write_text(_CONTAINERD.format(engine.directory))
+    with _daemon(engine, "containerd.sock", "containerd", "--config", str(config)):
+        yield
+
+
+@contextmanager
+def dockerd(engine: Engines, *options: str, **settings: object) -> Iterator[None]:
+    """It runs beside its containerd; `settings` are daemon.json's."""
+    config = engine.directory / "daemon.json"
+    limits = {"nofile": {"Name": "nofile", "Soft": 1024, "Hard": 4096}}
+    config.write_text(json.dumps({"default-ulimits": limits, "exec-opts": ["native.cgroupdriver=cgroupfs"]} | settings))
+    places = ["--data-root", f"{engine.directory}/docker", "--exec-root", f"{engine.directory}/docker-state"]
+    files = ["--pidfile", f"{engine.directory}/docker.pid", "--containerd", f"{engine.directory}/containerd.sock"]
+    general = ["--host", f"unix://{engine.directory}/docker.sock", "--storage-driver", "vfs", "--cgroup-parent", GROUP]
+    command = ["dockerd", "--config-file", str(config), *places, *files, *general, *options]
+    with containerd(engine), _daemon(engine, "docker.sock", *command):
+        yield
+
+
+@contextmanager
+def _daemon(engine: Engines, address: str, *command: str) -> Iterator[None]:
+    """A daemon that answers at its socket; SIGTERM must end it."""
+    log = engine.directory / f"{command[0]}.log"
+    with log.open("wb") as written:
+        process = subprocess.Popen(engine.inside(*command), stdout=written, stderr=written)
+    try:
+        _await_answer(engine.directory / address, process, log)
+        yield
+    finally:
+        pid = _child(process.pid)
+        os.kill(pid, 15) if pid else process.kill()
+        process.wait(SECONDS)
+
+
+def _child(pid: int) -> int:
+    """nsenter's own child, which is in the pid namespace; 0 if it has none."""
+    with suppress(FileNotFoundError):
+        words = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return int(words[0]) if words else 0
+    return 0
+
+
+def _await_answer(path: Path, process: subprocess.Popen[bytes], log: Path) -> None:
+    def answers() -> bool:
+        assert process.poll() is None, log.read_text()
+        with socket.socket(socket.AF_UNIX) as client, suppress(FileNotFoundError, ConnectionRefusedError):
+            client.connect(str(path))
+            return True
+        return False
+
+    await_true(answers)
+
+
+@contextmanager
+def namespaces(settings: str, *programs: str) -> Iterator[Engines]:
+    """A daemon of ours, and namespaces where pyrun.toml says `settings` and where it serves; the image is `image.tar`.
+
+    Skips where one of the programs is missing.
+    """
+    for program in ("unshare", "nsenter", *programs):
+        if shutil.which(program) is None:
+            pytest.skip(f"no {program}")
+    with ExitStack() as stack:
+        # a short path: that of a socket has at most 107 characters
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lxt-", dir="/tmp")))
+        image.save(directory / "image.tar")
+        (directory / "layer").mkdir()
+        (directory / "lxcfs").mkdir()
+        served = stack.enter_context(serving(directory / "lxcfs", command=REAL))
+        where = f'lxcfs-mount = "{served.mount}"\nlxcfs-run-dir = "{served.run_dir}"\n'
+        (directory / "pyrun.toml").write_text(where + settings)
+        stack.enter_context(cgroups.made(GROUP))
+        yield Engines(directory, served, stack.enter_context(_held(directory)))
+
+
+@contextmanager
+def _held(directory: Path) -> Iterator[int]:
+    own = ["--mount", "--net", "--pid", "--fork", "--mount-proc", "--kill-child", "--propagation=private"]
+    command = ["unshare", *own, "sh", "-c", _SET_UP, "sh", str(directory)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        try:
+            assert holder.stdout.readline() == "ready\n"
+            yield _child(holder.pid)
+        finally:
+            holder.kill()

@@ -1,0 +1,92 @@
+"""containerd with pyrun for its runtime: what `ctr` asks for is what the container gets and reads in its /proc.
+
+containerd passes a runtime no options of ours: the virtual files come by /etc/lxcfs-py/pyrun.toml.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from tests import cgroups
+from tests.system import engines, image
+from tests.system.engines import GROUP, PYRUN, SECONDS, Done, Engines, await_true, output
+
+pytestmark = pytest.mark.system
+
+_numbers = count(1)
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Engines]:
+    with engines.namespaces("lxcfs = true\n", "containerd", "ctr") as made, engines.containerd(made):
+        output(made.ctr("images", "import", "--snapshotter=native", f"{made.directory}/image.tar"))
+        yield made
+
+
+def new_name() -> str:
+    return f"c{next(_numbers)}"
+
+
+def run(engine: Engines, name: str, *command: str, options: tuple[str, ...] = ("--rm",)) -> Done:
+    """`ctr run` with `options` before the image; the cgroup has the container's name."""
+    group = f"--cgroup={GROUP}/{name}"
+    return engine.ctr(
+        "run", "--snapshotter=native", f"--runc-binary={PYRUN}", group, *options, image.NAME, name, *command
+    )
+
+
+def left(name: str) -> list[Path]:
+    return [path for top in cgroups.hierarchies() if (path := Path(f"{top}{GROUP}/{name}")).exists()]
+
+
+def test_a_container_reads_its_limits_and_its_age(engine: Engines) -> None:
+    """A process's start time, in ticks after boot, is the container's age when it began: of one clock with uptime."""
+    name = new_name()
+    limits = ("--rm", f"--memory-limit={128 << 20}", "--cpus=1")
+    script = """
+        /bin/free -m | grep Mem
+        grep -c ^processor /proc/cpuinfo
+        cat /sys/devices/system/cpu/online
+        cut -d' ' -f22 /proc/self/stat
+        cat /proc/uptime"""
+    memory, count, online, started, uptime = output(run(engine, name, "sh", "-c", script, options=limits)).splitlines()
+    assert memory.split()[:2] == ["Mem:", "128"]
+    assert (count, online) == ("1", "0")
+    assert int(started) / 100 <= float(uptime.split()[0]) < SECONDS
+    assert left(name) == []
+
+
+def test_the_exit_status_is_the_containers(engine: Engines) -> None:
+    assert run(engine, new_name(), "sh", "-c", "exit 3").returncode == 3
+
+
+def test_a_command_that_is_not_there_is_told_in_words_that_clients_know(engine: Engines) -> None:
+    name = new_name()
+    done = run(engine, name, "nosuch")
+    assert done.returncode == 1
+    assert 'exec: "nosuch": executable file not found in $PATH' in done.stderr
+    assert left(name) == []
+
+
+def test_a_task_is_paused_resumed_killed_and_removed(engine: Engines) -> None:
+    name = new_name()
+
+    def status() -> str:
+        rows = (line.split() for line in output(engine.ctr("tasks", "list")).splitlines())
+        return next((state for container, _, state in rows if container == name), "none")
+
+    output(run(engine, name, "sleep", "1000", options=("--detach",)))
+    assert status() == "RUNNING"
+    output(engine.ctr("tasks", "pause", name))
+    assert status() == "PAUSED"
+    output(engine.ctr("tasks", "resume", name))
+    assert status() == "RUNNING"
+    output(engine.ctr("tasks", "kill", "--signal=SIGKILL", name))
+    await_true(lambda: status() == "STOPPED")
+    assert "exit with non-zero exit code 137" in engine.ctr("tasks", "delete", name).stderr
+    output(engine.ctr("containers", "delete", name))
+    assert left(name) == []
