@@ -75,7 +75,8 @@ class Shown:
         """What the kernel is to believe, and for how many nanoseconds."""
         now = time.monotonic_ns()
         known = self._known(node)
-        left = self._rendered.get(node, 0) + self._max_age - now
+        rendered = self._rendered.get(node)
+        left = 0 if rendered is None else rendered + self._max_age - now  # 0 on the clock is no long time ago
         if known is not None and left > 0:
             return known, left
         known = self._render(node, known)
