@@ -103,6 +103,12 @@ _KEYCTL_DESCRIBE = 6
 # ioprio_set(2)
 IOPRIO_WHO_PGRP = 2
 
+# seccomp(2)
+SECCOMP_FILTER_FLAG_TSYNC = 1
+SECCOMP_FILTER_FLAG_NEW_LISTENER = 8
+SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV = 32
+_SECCOMP_SET_MODE_FILTER = 1
+
 # fsconfig(2), fsmount(2)
 FSOPEN_CLOEXEC = 1
 FSMOUNT_CLOEXEC = 1
@@ -153,6 +159,7 @@ _SYS_SCHED_SETATTR = {"x86_64": 314, "s390x": 345, "ppc64le": 355, "armv7l": 380
 _SYS_IOPRIO_SET = {"x86_64": 251, "s390x": 282, "ppc64le": 273, "armv7l": 314, "i686": 289}
 _SYS_SET_MEMPOLICY = {"x86_64": 238, "s390x": 270, "ppc64le": 261, "armv7l": 321, "i686": 276}
 _SYS_KEYCTL = {"x86_64": 250, "s390x": 280, "ppc64le": 271, "armv7l": 311, "i686": 288}
+_SYS_SECCOMP = {"x86_64": 317, "s390x": 348, "ppc64le": 358, "armv7l": 383, "i686": 354}
 
 
 def _check(result: int, path: Path | None = None) -> int:
@@ -271,6 +278,17 @@ def prctl(option: int, arg2: int = 0, arg3: int = 0, arg4: int = 0, arg5: int = 
     """prctl(2) with integer arguments."""
     return _check(
         _libc.prctl(option, ctypes.c_ulong(arg2), ctypes.c_ulong(arg3), ctypes.c_ulong(arg4), ctypes.c_ulong(arg5))
+    )
+
+
+def seccomp_set_mode_filter(program: bytes, flags: int) -> int:
+    """seccomp(2): a filter of `struct sock_filter`s over the calling process; the listener's descriptor if one is asked
+    for."""
+    number = _SYS_SECCOMP.get(_MACHINE, 277)
+    held = ctypes.create_string_buffer(program, len(program))
+    header = struct.pack("@HP", len(program) // 8, ctypes.addressof(held))
+    return _check(
+        _libc.syscall(ctypes.c_long(number), ctypes.c_uint(_SECCOMP_SET_MODE_FILTER), ctypes.c_uint(flags), header)
     )
 
 

@@ -14,15 +14,17 @@ from typing import Any
 
 from lxcfs_py import linux
 from lxcfs_py.errors import Error
-from pyrun import capabilities, mounts, plan, process, rootfs, scheduling, terminal
-from pyrun.channel import CONSOLE, WARNING, Channel, Failure, Message
+from pyrun import capabilities, filters, mounts, plan, process, rootfs, scheduling, terminal
+from pyrun.channel import CONSOLE, LISTENER, WARNING, Channel, Failure, Message
 
 
 class Becoming:
     """What the steps share."""
 
-    def __init__(self, parent: Channel) -> None:
+    def __init__(self, parent: Channel, program: bytes = b"") -> None:
         self.parent = parent
+        self.program = program
+        """Of the filter of system calls, if there is one."""
         self.proc = mounts.open_proc()
         """The host's /proc."""
         found = os.stat("self/exe", dir_fd=self.proc)
@@ -104,11 +106,18 @@ def _find_command(becoming: Becoming, step: plan.FindCommand) -> None:
     becoming.command = process.find(step)
 
 
-def execute(becoming: Becoming, step: plan.Exec) -> None:
-    """The end of every plan; the parent's channel ends when it succeeds."""
+def _filter_calls(becoming: Becoming, step: plan.FilterCalls) -> None:
+    listener = filters.enforce(becoming.program, step.profile)
+    if listener >= 0:
+        becoming.parent.send(Message(LISTENER, descriptors=(listener,)))
+        os.close(listener)
+
+
+def release(becoming: Becoming) -> None:
+    """All that is left to do before the execve, but for a filter of system calls."""
     process.refuse_own_interpreter(becoming.command, becoming.interpreter)
     process.reset_signals()
-    process.execute(becoming.command, step.args, step.env)
+    process.close_on_execute()
 
 
 STEPS: dict[type, Callable[[Any, Any], None]] = {
@@ -122,6 +131,8 @@ STEPS: dict[type, Callable[[Any, Any], None]] = {
     plan.SetCapabilities: _set_capabilities,
     plan.Chdir: lambda _, step: os.chdir(step.path),
     plan.FindCommand: _find_command,
-    plan.Exec: execute,
+    plan.FilterCalls: _filter_calls,
+    plan.Release: lambda becoming, _: release(becoming),
+    plan.Exec: lambda becoming, step: process.execute(becoming.command, step.args, step.env),
 }
 """How each kind of step is carried out: what a container's first process and every later one have in common."""

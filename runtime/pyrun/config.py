@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TypeVar
 
 from lxcfs_py.errors import SpecError
-from pyrun import attributes, spec
+from pyrun import attributes, seccomp, spec
 from pyrun.fields import Fields, parse, unsupported
 
 _Typed = TypeVar("_Typed", spec.Namespace, spec.Rlimit)
@@ -169,7 +169,7 @@ def _hook(fields: Fields) -> spec.Hook:
 
 
 def _linux(fields: Fields) -> spec.Linux:
-    fields.refuse("seccomp", "uidMappings", "gidMappings", "mountLabel", "intelRdt", "netDevices")
+    fields.refuse("uidMappings", "gidMappings", "mountLabel", "intelRdt", "netDevices")
     propagation = None
     if fields.text("rootfsPropagation"):
         propagation = fields.choice("rootfsPropagation", PROPAGATIONS)
@@ -184,6 +184,7 @@ def _linux(fields: Fields) -> spec.Linux:
         masked_paths=fields.paths("maskedPaths"),
         readonly_paths=fields.paths("readonlyPaths"),
         attributes=attributes.read(fields, attributes.OF_LINUX),
+        seccomp=seccomp.profile(fields.child("seccomp")) if fields.has("seccomp") else None,
     )
 
 

@@ -21,12 +21,15 @@ from typing import Any, NamedTuple, NoReturn
 from lxcfs_py.cgroup import hierarchy
 from lxcfs_py.errors import Conflict, Error, NotFound
 from lxcfs_py.host import Host
-from pyrun import cgroups, channel, foreground, freezer, hooks, init, namespaces, terminal
-from pyrun.channel import CONSOLE, EXITED, FAILED, GO, HOOKS, READY, STARTED, Channel, Failure, Message
+from pyrun import cgroups, channel, filters, foreground, freezer, hooks, init, namespaces, terminal
+from pyrun.channel import CONSOLE, EXITED, FAILED, GO, HOOKS, LISTENER, READY, STARTED, Channel, Failure, Message
 from pyrun.plan import Plan
 from pyrun.store import Entry, State, Store, process, write
 
 _KINDS = tuple(hooks.KINDS)
+
+_FILTERS = ".seccomp"
+"""Where compiled filters are kept, in the state root; no container's ID begins with a dot."""
 
 
 class Request(NamedTuple):
@@ -123,6 +126,7 @@ def _make(store: Store, request: Request, parent: _Parent, *, waits: bool) -> Ma
     With `waits` its init waits on the FIFO, else it goes on as soon as it is told.
     """
     to_do = request.plan
+    program = filters.program(to_do.profile, os.path.join(store.root, _FILTERS)) if to_do.profile else b""
     entry = store.reserve(to_do.container_id)
     state = State(
         id=to_do.container_id,
@@ -144,7 +148,7 @@ def _make(store: Store, request: Request, parent: _Parent, *, waits: bool) -> Ma
         entry.save(state)
         cgroups.make(placed)
         cgroups.limit(placed, to_do.cgroup.writes)
-        made = _fork(entry, state, request, placed)
+        made = _fork(entry, state, request, placed, program)
         state = made.state
         if request.pid_file is not None:
             write(request.pid_file, str(state.pid).encode())
@@ -155,14 +159,14 @@ def _make(store: Store, request: Request, parent: _Parent, *, waits: bool) -> Ma
         raise
 
 
-def _fork(entry: Entry, state: State, request: Request, placed: tuple[cgroups.Place, ...]) -> Made:
+def _fork(entry: Entry, state: State, request: Request, placed: tuple[cgroups.Place, ...], program: bytes) -> Made:
     ours, theirs = channel.pair()
     start = entry.start if os.path.exists(entry.start) else None
     pid = namespaces.fork(request.plan.namespaces)
     if pid == 0:
         ours.close()
         entry.unlock()
-        init.main(request.plan, placed, theirs, start)
+        init.main(request.plan, placed, theirs, start, program)
     theirs.close()
     found = process(pid)
     state = state._replace(pid=pid, start_time=found.start_time if found else 0)
@@ -183,10 +187,18 @@ def _until_ready(made: Made, request: Request, parent: _Parent) -> None:
             made.init.send(Message(GO, _told(made.state, "created").decode()))
             return
         else:
-            parent.hear(message)
+            if message.kind == LISTENER:
+                _hand_over(message.descriptors[0], made, request.plan)
+            else:
+                parent.hear(message)
             for descriptor in message.descriptors:
                 os.close(descriptor)
     raise _died(made)
+
+
+def _hand_over(listener: int, made: Made, to_do: Plan) -> None:
+    assert to_do.profile is not None
+    filters.hand_over(listener, to_do.profile, _as_told(made.state, "creating"))
 
 
 def _died(made: Made) -> Failure:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from lxcfs_py import __version__
-from pyrun import capabilities, config, hooks, options, planning
+from pyrun import capabilities, config, hooks, options, planning, seccomp
 
 ANNOTATIONS = (planning.LXCFS_ANNOTATION, planning.LXCFS_ANNOTATIONS, "pyrun.")
 """Those of config.json that change what a container is or sees; one that ends with a dot is a prefix."""
@@ -26,7 +26,14 @@ def document() -> dict[str, Any]:
             "namespaces": sorted(config.NAMESPACES),
             "capabilities": list(capabilities.NAMES),
             "cgroup": {"v1": True, "v2": True, "systemd": False, "systemdUser": False, "rdma": False},
-            "seccomp": {"enabled": False},
+            "seccomp": {
+                "enabled": True,
+                "actions": list(seccomp.ACTIONS),
+                "operators": list(seccomp.OPERATORS),
+                "archs": list(seccomp.ARCHITECTURES),
+                "knownFlags": list(seccomp.FLAGS),
+                "supportedFlags": list(seccomp.FLAGS),
+            },
             "apparmor": {"enabled": False},
             "selinux": {"enabled": False},
             "intelRdt": {"enabled": False},

@@ -26,8 +26,10 @@ _OF_RUNTIME = ("prestart", "createRuntime")
 class Init(becoming.Becoming):
     """What the steps share; `root` is the descriptor of the rootfs, and of / after the pivot."""
 
-    def __init__(self, to_do: plan.Plan, placed: tuple[cgroups.Place, ...], parent: Channel, start: str | None) -> None:
-        super().__init__(parent)
+    def __init__(
+        self, to_do: plan.Plan, placed: tuple[cgroups.Place, ...], parent: Channel, start: str | None, program: bytes
+    ) -> None:
+        super().__init__(parent, program)
         self.plan = to_do
         self.placed = placed
         self.start = -1 if start is None else os.open(start, os.O_RDWR | os.O_CLOEXEC)
@@ -37,7 +39,9 @@ class Init(becoming.Becoming):
         """For hooks, as the parent last told it."""
 
 
-def main(to_do: plan.Plan, placed: tuple[cgroups.Place, ...], parent: Channel, start: str | None) -> NoReturn:
+def main(
+    to_do: plan.Plan, placed: tuple[cgroups.Place, ...], parent: Channel, start: str | None, program: bytes
+) -> NoReturn:
     """Be the init. Never returns: the command is executed, or the parent hears why it was not."""
     status = 1
     try:
@@ -48,7 +52,7 @@ def main(to_do: plan.Plan, placed: tuple[cgroups.Place, ...], parent: Channel, s
         os.setsid()
         cgroups.enter(place.directory for place in placed)
         namespaces.enter(to_do.namespaces)
-        init = Init(to_do, placed, parent, start)
+        init = Init(to_do, placed, parent, start, program)
         if "network" in to_do.namespaces.unshare:
             network.switch_on()
         if to_do.hooks.start_container:
@@ -58,7 +62,8 @@ def main(to_do: plan.Plan, placed: tuple[cgroups.Place, ...], parent: Channel, s
     except BaseException as error:
         status = getattr(error, "status", 1)
         parent.send(report(error))
-    os._exit(status)
+    finally:
+        os._exit(status)  # whatever happens: a filter of system calls may even refuse to tell
 
 
 # Steps of the tree --------------------------------------------------------------------------------------------------
@@ -117,10 +122,10 @@ def _await_start(init: Init, _: plan.AwaitStart) -> None:
         continue
 
 
-def _exec(init: Init, step: plan.Exec) -> None:
+def _release(init: Init, _: plan.Release) -> None:
     if init.start < 0:
         linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)  # setuid cleared it
-    becoming.execute(init, step)
+    becoming.release(init)
 
 
 STEPS: dict[type, Callable[[Any, Any], None]] = becoming.STEPS | {
@@ -142,6 +147,6 @@ STEPS: dict[type, Callable[[Any, Any], None]] = becoming.STEPS | {
     plan.ReadonlyPath: lambda init, step: mounts.protect(init.root, step),
     plan.Mask: lambda init, step: mounts.mask(init.root, step, init.null),
     plan.AwaitStart: _await_start,
-    plan.Exec: _exec,
+    plan.Release: _release,
 }
 """How each kind of step is carried out."""

@@ -13,11 +13,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from pyrun import capabilities
+from pyrun import capabilities, seccomp
 from pyrun.attributes import Attribute
 from pyrun.options import MountFlags, describe_propagation
 from pyrun.resources import Write
-from pyrun.spec import Hook, Hooks, Rlimit, TimeOffset
+from pyrun.spec import Hook, Hooks, Rlimit, Seccomp, TimeOffset
 
 _UNLIMITED = 2**64 - 1
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_@%+=:,./-")
@@ -289,6 +289,22 @@ class NoNewPrivileges(NamedTuple):
         return "allow no new privileges"
 
 
+class FilterCalls(NamedTuple):
+    """seccomp(2): filter the system calls of this process and all that come of it; hand the listener, where the profile
+    wants one, to the parent."""
+
+    profile: Seccomp
+
+    def describe(self) -> str:
+        profile = self.profile
+        counts: dict[str, int] = {}
+        for rule in profile.rules:
+            counts[rule.action] = counts.get(rule.action, 0) + len(rule.names)
+        actions = "".join(f", {seccomp.word(name)} {count}" for name, count in counts.items())
+        listener = f", with {profile.listener_path} to answer" if seccomp.notifies(profile) else ""
+        return f"filter system calls: {seccomp.word(profile.default_action)} all{actions}{listener}"
+
+
 class SetUser(NamedTuple):
     """setgroups, setgid and setuid, keeping capabilities over it; umask."""
 
@@ -343,8 +359,16 @@ class AwaitStart(NamedTuple):
         return "wait for start"
 
 
+class Release(NamedTuple):
+    """Give up what is the runtime's: descriptors from 3 on go with execve, signals are handled as by default. What is
+    left after it is a filter of system calls, which must let pass all that is still to be done, and the execve."""
+
+    def describe(self) -> str:
+        return "keep no descriptor but 0, 1 and 2, and no signal ignored"
+
+
 class Exec(NamedTuple):
-    """execve(2) of the command that FindCommand found, with all descriptors from 3 on closed."""
+    """execve(2) of the command that FindCommand found."""
 
     args: tuple[str, ...]
     env: tuple[str, ...]
@@ -377,11 +401,13 @@ Step = (
     | Attribute
     | BoundCapabilities
     | NoNewPrivileges
+    | FilterCalls
     | SetUser
     | SetCapabilities
     | Chdir
     | FindCommand
     | AwaitStart
+    | Release
     | Exec
 )
 
@@ -401,6 +427,11 @@ class Plan(NamedTuple):
     annotations: Mapping[str, str]
     warnings: tuple[str, ...] = ()
     """What was asked for and will not be in force; the caller logs them."""
+
+    @property
+    def profile(self) -> Seccomp | None:
+        """What system calls are filtered by."""
+        return next((step.profile for step in self.steps if isinstance(step, FilterCalls)), None)
 
     def describe(self) -> str:
         """One line a step."""

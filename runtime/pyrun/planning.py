@@ -20,8 +20,8 @@ from typing import NamedTuple
 
 from lxcfs_py.cgroup import keys
 from lxcfs_py.errors import SpecError
-from pyrun import capabilities, options, plan, resources
-from pyrun.spec import Capabilities, Hook, Linux, Mount, Namespace, Process, Spec
+from pyrun import capabilities, options, plan, resources, seccomp
+from pyrun.spec import Capabilities, Hook, Linux, Mount, Namespace, Process, Seccomp, Spec
 
 ROOT_ANNOTATION, THROW_AWAY = "pyrun.root", "throw-away"
 BOOT_CLOCK_ANNOTATION, ZERO, OF_HOST = "pyrun.boot-clock", "zero", "host"
@@ -120,9 +120,11 @@ def make(spec: Spec, container_id: str, bundle: str, facts: Facts, wishes: Wishe
         plan.Pivot(propagation),
         *_root_settings(spec, facts.nested if throw_away else ()),
         *spec.linux.attributes,
-        *_process(spec.process),
+        *_process(spec.process, spec.linux.seccomp),
         plan.AwaitStart(),
         *_hooks(spec, "startContainer"),
+        plan.Release(),
+        *_filter_last(spec.process, spec.linux.seccomp),
         plan.Exec(spec.process.args, spec.process.env),
     )
     return plan.Plan(
@@ -317,13 +319,20 @@ def _sysctl_path(name: str) -> str:
     return name
 
 
-def _process(process: Process) -> Iterator[plan.Step]:
-    """From privileged to what the command runs as."""
+def _process(process: Process, filtered: Seccomp | None) -> Iterator[plan.Step]:
+    """From privileged to what the command runs as.
+
+    A filter comes as late as it can, for what is done after it must pass it: last of all where no new privileges are
+    allowed; else seccomp(2) wants CAP_SYS_ADMIN, which goes with the user. A listener must be handed over before the
+    container is created, while there is somebody to do it.
+    """
     if process.oom_score_adj is not None:
         yield plan.OomScoreAdj(process.oom_score_adj)
     yield from map(plan.SetRlimit, process.rlimits)
     yield from process.attributes
     yield plan.BoundCapabilities(capabilities.mask(process.capabilities.bounding))
+    if filtered is not None and not process.no_new_privileges:
+        yield plan.FilterCalls(filtered)
     user = process.user
     yield plan.SetUser(user.uid, user.gid, user.additional_gids, 0o022 if user.umask is None else user.umask)
     yield _capabilities(process.capabilities)
@@ -332,6 +341,13 @@ def _process(process: Process) -> Iterator[plan.Step]:
     yield plan.Chdir(process.cwd)
     search = next((value[5:] for value in reversed(process.env) if value.startswith("PATH=")), "")
     yield plan.FindCommand(process.args[0], tuple(search.split(":")) if search else _SEARCH)
+    if filtered is not None and process.no_new_privileges and seccomp.notifies(filtered):
+        yield plan.FilterCalls(filtered)
+
+
+def _filter_last(process: Process, filtered: Seccomp | None) -> Iterator[plan.Step]:
+    if filtered is not None and process.no_new_privileges and not seccomp.notifies(filtered):
+        yield plan.FilterCalls(filtered)
 
 
 def _capabilities(asked: Capabilities) -> plan.SetCapabilities:

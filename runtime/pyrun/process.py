@@ -166,10 +166,14 @@ def reset_signals() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
-def execute(path: str, args: tuple[str, ...], env: tuple[str, ...]) -> NoReturn:
-    """execve(2) with no descriptor but 0, 1 and 2."""
-    environment = dict(variable.split("=", 1) for variable in env if "=" in variable)
+def close_on_execute() -> None:
+    """Let the command have no descriptor but 0, 1 and 2."""
     linux.close_range(3, 2**32 - 1, linux.CLOSE_RANGE_CLOEXEC)
+
+
+def execute(path: str, args: tuple[str, ...], env: tuple[str, ...]) -> NoReturn:
+    """execve(2), and before it no other system call."""
+    environment = dict(variable.split("=", 1) for variable in env if "=" in variable)
     try:
         os.execve(path, args, environment)  # noqa: S606
     except OSError as error:

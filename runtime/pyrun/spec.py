@@ -188,6 +188,40 @@ class Resources(NamedTuple):
     """cgroup v2 file names to what is written into them, last of all."""
 
 
+class SeccompArgument(NamedTuple):
+    """A condition on one argument of a system call."""
+
+    argument: int
+    """Which: 0 to 5."""
+    operator: str
+    """As `SCMP_CMP_EQ`."""
+    value: int
+    value_two: int = 0
+    """What the argument, masked with `value`, must equal for SCMP_CMP_MASKED_EQ."""
+
+
+class SeccompRule(NamedTuple):
+    names: tuple[str, ...]
+    action: str
+    """As `SCMP_ACT_ERRNO`."""
+    errno: int = 0
+    """What the action returns, with EPERM filled in; 0 for an action that returns nothing."""
+    args: tuple[SeccompArgument, ...] = ()
+
+
+class Seccomp(NamedTuple):
+    default_action: str
+    default_errno: int = 0
+    architectures: tuple[str, ...] = ()
+    """Beside the machine's own, as `SCMP_ARCH_X86`."""
+    flags: tuple[str, ...] = ()
+    """As `SECCOMP_FILTER_FLAG_LOG`."""
+    rules: tuple[SeccompRule, ...] = ()
+    listener_path: str = ""
+    """The host's path of the socket of whoever answers SCMP_ACT_NOTIFY."""
+    listener_metadata: str = ""
+
+
 class Linux(NamedTuple):
     namespaces: tuple[Namespace, ...] = ()
     time_offsets: tuple[TimeOffset, ...] = ()
@@ -201,6 +235,7 @@ class Linux(NamedTuple):
     readonly_paths: tuple[str, ...] = ()
     attributes: tuple[Attribute, ...] = ()
     """Of every process of the container, in the order of carrying out."""
+    seccomp: Seccomp | None = None
 
 
 class Spec(NamedTuple):

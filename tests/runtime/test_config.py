@@ -223,7 +223,6 @@ REFUSED = [
     ("process.apparmorProfile", "p"),
     ("process.selinuxLabel", "l"),
     ("mounts[1].uidMappings", [{"containerID": 0, "hostID": 1, "size": 1}]),
-    ("linux.seccomp", {"defaultAction": "SCMP_ACT_ALLOW"}),
     ("linux.uidMappings", [{"containerID": 0, "hostID": 1, "size": 1}]),
     ("linux.mountLabel", "l"),
     ("linux.intelRdt", {"closID": "c"}),

@@ -87,6 +87,7 @@ ORDER = [
     plan.Chdir,
     plan.FindCommand,
     plan.AwaitStart,
+    plan.Release,
     plan.Exec,
 ]
 
@@ -107,8 +108,8 @@ def test_steps_come_in_the_order_that_privileges_and_paths_need() -> None:
     assert firsts == sorted(firsts)
     hooks = [step.kind for step in made if isinstance(step, plan.RunHooks)]
     assert hooks == ["prestart", "createRuntime", "createContainer", "startContainer"]
-    assert type(made[-3]) is plan.AwaitStart
-    assert made[-2] == plan.RunHooks("startContainer", (Hook("/bin/true"),))
+    assert type(made[-4]) is plan.AwaitStart
+    assert made[-3] == plan.RunHooks("startContainer", (Hook("/bin/true"),))
 
 
 def test_a_hooks_command_is_told_as_a_shell_would_need_it() -> None:

@@ -95,7 +95,8 @@ class Pyrun:
 
 def leftovers(root: Path) -> list[str]:
     """Cgroups, mounts and state of containers of ours; empty is good."""
-    state = [str(path) for path in root.iterdir() if path.name != ".lock"] if root.exists() else []
+    kept = (".lock", ".seccomp")  # for as long as the state root is there
+    state = [str(path) for path in root.iterdir() if path.name not in kept] if root.exists() else []
     folders = (folder for top in cgroups.hierarchies() for folder, _, _ in os.walk(top))
     made = [folder for folder in folders if f"/{PREFIX}-{os.getpid()}-" in folder]
     mounts = [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if PREFIX in line]
