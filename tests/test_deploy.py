@@ -13,7 +13,8 @@ import pytest
 from lxcfs_py import cli, policy, service
 from lxcfs_py.views.sysfs import SUBTREES
 from lxcfs_py.views.table import VIEWS
-from pyrun import settings
+from pyrun import arguments, settings
+from pyrun import cli as pyrun_cli
 
 DEPLOY = Path(__file__).parents[1] / "deploy"
 PATHS = {view.path for view in VIEWS if view.path.startswith("proc/")} | {subtree.root for subtree in SUBTREES}
@@ -101,6 +102,15 @@ def test_the_settings_of_pyrun_give_every_container_the_virtual_files_where_the_
     offered = re.sub(rb"^# (?=[a-z-]+ = )", b"", text, flags=re.MULTILINE)
     assert settings.parse("f", offered) == {"lxcfs": True, "lxcfs-mount": cli.MOUNT, "lxcfs-run-dir": cli.RUN_DIR}
     assert settings.FILE in text.decode()
+
+
+def test_docker_and_containerd_call_pyrun_with_options_that_it_takes() -> None:
+    ((name, runtime),) = json.loads((DEPLOY / "docker/daemon.json").read_text())["runtimes"].items()
+    assert (name, runtime["path"]) == ("pyrun", "/opt/lxcfs-py/bin/pyrun")
+    assert arguments.parse(pyrun_cli.GLOBAL, runtime["runtimeArgs"], first_word_ends=True).has("--lxcfs")
+    plugins = tomllib.loads((DEPLOY / "containerd/config.toml").read_text())["plugins"]
+    made = plugins["io.containerd.grpc.v1.cri"]["containerd"]["runtimes"][name]
+    assert made == {"runtime_type": "io.containerd.runc.v2", "options": {"BinaryName": runtime["path"]}}
 
 
 def test_the_hook_runs_a_command_that_our_parser_takes_for_every_annotation_of_ours() -> None:

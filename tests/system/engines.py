@@ -41,11 +41,18 @@ mkdir "$1/layer/upper" "$1/layer/work"
 mount -t overlay -o "lowerdir=/etc,upperdir=$1/layer/upper,workdir=$1/layer/work" overlay /etc
 mkdir -p /etc/lxcfs-py
 cp "$1/pyrun.toml" /etc/lxcfs-py/pyrun.toml
+while IFS=: read -r _ controller _; do
+    case $controller in '' | name=*) continue ;; esac
+    grep -Eq " - cgroup .*[ ,]$controller(,|$)" /proc/self/mountinfo && continue
+    mkdir -p "/run/cgroup/$controller"
+    mount -t cgroup -o "$controller" none "/run/cgroup/$controller"
+done </proc/self/cgroup
 echo ready
 sleep infinity &
 wait
 """
-"""The shell that waits also reaps what has lost its parent."""
+"""containerd tells nothing of a container's use where a v1 hierarchy is there that is not mounted, as one is for a
+while after its last mount has gone. The shell that waits also reaps what has lost its parent."""
 
 _CONTAINERD = """
 version = 2
@@ -185,6 +192,9 @@ def _held(directory: Path) -> Iterator[int]:
         assert holder.stdout is not None
         try:
             assert holder.stdout.readline() == "ready\n"
-            yield _child(holder.pid)
+            inside = _child(holder.pid)
+            yield inside
+            for group in Path(f"/proc/{inside}/root/run/cgroup").glob(f"*{GROUP}"):
+                group.rmdir()
         finally:
             holder.kill()

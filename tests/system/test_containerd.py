@@ -60,10 +60,12 @@ def test_a_container_reads_its_limits_and_its_age(engine: Engines) -> None:
     assert left(name) == []
 
 
+@pytest.mark.alike
 def test_the_exit_status_is_the_containers(engine: Engines) -> None:
     assert run(engine, new_name(), "sh", "-c", "exit 3").returncode == 3
 
 
+@pytest.mark.alike
 def test_a_command_that_is_not_there_is_told_in_words_that_clients_know(engine: Engines) -> None:
     name = new_name()
     done = run(engine, name, "nosuch")

@@ -1,0 +1,140 @@
+"""Docker with pyrun for its default runtime (`runtimeArgs ["--lxcfs"]`): what its client asks for is what a container
+gets, and reads in its /proc.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import cgroups
+from tests.system import engines, image
+from tests.system.engines import GROUP, PYRUN, SECONDS, Done, Engines, await_true, output
+
+pytestmark = pytest.mark.system
+
+IMAGE = image.NAME.removeprefix("docker.io/")
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Engines]:
+    runtime = {"path": str(PYRUN), "runtimeArgs": ["--lxcfs"]}
+    settings: dict[str, object] = {"runtimes": {"pyrun": runtime}, "default-runtime": "pyrun"}
+    no_network = ("--bridge=none", "--iptables=false")
+    with engines.namespaces("", "dockerd", "containerd") as made, engines.dockerd(made, *no_network, **settings):
+        output(made.docker("load", "--input", f"{made.directory}/image.tar"))
+        yield made
+
+
+def run(engine: Engines, *command: str, options: tuple[str, ...] = ("--rm",)) -> Done:
+    return engine.docker("run", "--network=none", *options, IMAGE, *command)
+
+
+def inspect(engine: Engines, container: str) -> dict[str, Any]:
+    found: list[dict[str, Any]] = json.loads(output(engine.docker("inspect", container)))
+    return found[0]
+
+
+@pytest.fixture
+def sleeper(engine: Engines) -> Iterator[str]:
+    """The ID of a container that runs."""
+    container = output(run(engine, "sleep", "1000", options=("--detach", "--memory=128m", "--cpus=1")))
+    try:
+        yield container
+    finally:
+        output(engine.docker("rm", "--force", container))
+        assert left() == []
+
+
+def left() -> list[Path]:
+    """Cgroups of containers."""
+    return [path for top in cgroups.hierarchies() for path in Path(f"{top}{GROUP}").iterdir() if path.is_dir()]
+
+
+def test_a_container_reads_its_limits_and_its_age(engine: Engines) -> None:
+    script = """
+        /bin/free -m | grep Mem
+        grep -c ^processor /proc/cpuinfo
+        cat /sys/devices/system/cpu/online
+        cut -d' ' -f22 /proc/self/stat
+        cat /proc/uptime"""
+    done = run(engine, "sh", "-c", script, options=("--rm", "--memory=128m", "--cpus=1"))
+    memory, count, online, started, uptime = output(done).splitlines()
+    assert memory.split()[:2] == ["Mem:", "128"]
+    assert (count, online) == ("1", "0")
+    assert int(started) / 100 <= float(uptime.split()[0]) < SECONDS
+    assert left() == []
+
+
+@pytest.mark.alike
+def test_docker_shows_the_version_of_the_runtime(engine: Engines) -> None:
+    """`docker info` asks each runtime; what it cannot parse it complains of in its log."""
+    assert output(engine.docker("info", "--format", "{{.DefaultRuntime}}")) == "pyrun"
+    assert "failed to parse" not in (engine.directory / "dockerd.log").read_text()
+
+
+@pytest.mark.alike
+@pytest.mark.parametrize(
+    ("command", "status", "said"),
+    [
+        (("sh", "-c", "exit 3"), 3, ""),
+        (("nosuch",), 127, 'exec: "nosuch": executable file not found in $PATH'),
+        (("/nosuch",), 127, 'exec: "/nosuch": stat /nosuch: no such file or directory'),
+        (("/etc/passwd",), 126, 'exec: "/etc/passwd": permission denied'),
+    ],
+)
+def test_the_exit_status_is_the_commands_or_says_why_there_is_none(
+    engine: Engines, command: tuple[str, ...], status: int, said: str
+) -> None:
+    done = run(engine, *command)
+    assert done.returncode == status, done.stderr
+    assert said in done.stderr
+    assert left() == []
+
+
+def test_a_privileged_container_has_what_docker_itself_has(engine: Engines) -> None:
+    status = output(engine.call("cat", "/proc/self/status"))
+    ours = int(next(line for line in status.splitlines() if line.startswith("CapEff")).split()[1], 16)
+    shown = output(run(engine, "grep", "CapEff", "/proc/self/status", options=("--rm", "--privileged")))
+    # Docker of Debian 12 knows capabilities up to CAP_AUDIT_READ, and asks for no others
+    assert int(shown.split()[1], 16) == ours & (1 << 38) - 1
+
+
+def test_what_is_changed_of_a_container_that_runs_is_in_force_and_told_of(engine: Engines, sleeper: str) -> None:
+    def limit() -> str:
+        told = output(engine.docker("stats", "--no-stream", "--format", "{{.MemUsage}} {{.PIDs}}", sleeper))
+        return told.partition(" / ")[2]
+
+    def status() -> str:
+        return output(engine.docker("inspect", "--format", "{{.State.Status}}", sleeper))
+
+    assert limit() == "128MiB 1"
+    output(engine.docker("update", "--memory=200m", "--memory-swap=200m", "--cpus=2", sleeper))
+    assert limit() == "200MiB 1"
+    output(engine.docker("pause", sleeper))
+    assert status() == "paused"
+    output(engine.docker("unpause", sleeper))
+    assert status() == "running"
+
+
+@pytest.mark.alike
+def test_a_restart_policy_is_kept(engine: Engines) -> None:
+    container = output(run(engine, "sh", "-c", "exit 3", options=("--detach", "--restart=on-failure:2")))
+    await_true(lambda: (found := inspect(engine, container))["RestartCount"] == 2 and not found["State"]["Running"])
+    assert inspect(engine, container)["State"]["ExitCode"] == 3
+    output(engine.docker("rm", container))
+    assert left() == []
+
+
+@pytest.mark.alike
+def test_a_file_is_built_into_an_image_and_runs(engine: Engines) -> None:
+    recipe = f"FROM {IMAGE}\nRUN echo built > /made && cat /proc/meminfo > /read\nCMD cat /made\n"
+    folder = engine.directory / "recipe"
+    folder.mkdir()
+    (folder / "Dockerfile").write_text(recipe)
+    output(engine.docker("build", "--network=none", "--memory=100m", "--tag=made", str(folder)))
+    assert output(engine.docker("run", "--rm", "--network=none", "made")) == "built"
