@@ -8,6 +8,7 @@ closed of his, and nobody else waits for it.
 from __future__ import annotations
 
 import os
+import signal
 import threading
 from collections import Counter
 from contextlib import suppress
@@ -30,7 +31,15 @@ class Closing:
         self._queue.put((descriptor, owner))
         if not self._started:
             self._started = True
+            self._start()
+
+    def _start(self) -> None:
+        """The thread takes no signal from the one that answers requests."""
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        try:
             threading.Thread(target=self._run, daemon=True).start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def left(self, owner: str) -> int:
         """How many of an owner's are not closed yet."""

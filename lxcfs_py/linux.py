@@ -80,6 +80,14 @@ MOUNT_ATTR_STRICTATIME = 0x20
 MOUNT_ATTR_NODIRATIME = 0x80
 MOUNT_ATTR_NOSYMFOLLOW = 0x200000
 
+# bpf(2)
+BPF_PROG_TYPE_CGROUP_DEVICE = 15
+BPF_CGROUP_DEVICE = 6
+BPF_F_ALLOW_MULTI = 2
+_BPF_PROG_LOAD = 5
+_BPF_PROG_ATTACH = 8
+_BPF_PROG_QUERY = 16
+
 # capabilities(7)
 CAP_SYS_RESOURCE = 24
 
@@ -154,6 +162,7 @@ _SYS_pidfd_getfd = 438
 _SYS_mount_setattr = 442
 _SYS_PIVOT_ROOT = {"x86_64": 155, "s390x": 217, "ppc64le": 203, "armv7l": 218, "i686": 217}
 _SYS_CAPGET = {"x86_64": 125, "s390x": 184, "ppc64le": 183, "armv7l": 184, "i686": 184}
+_SYS_BPF = {"x86_64": 321, "s390x": 351, "ppc64le": 361, "armv7l": 386, "i686": 357}
 _SYS_CAPSET = {"x86_64": 126, "s390x": 185, "ppc64le": 184, "armv7l": 185, "i686": 185}
 _SYS_SCHED_SETATTR = {"x86_64": 314, "s390x": 345, "ppc64le": 355, "armv7l": 380, "i686": 351}
 _SYS_IOPRIO_SET = {"x86_64": 251, "s390x": 282, "ppc64le": 273, "armv7l": 314, "i686": 289}
@@ -318,6 +327,33 @@ def parent_of_namespace(namespace: int) -> int:
     """ioctl_nsfs(2) NS_GET_PARENT: a new descriptor of the namespace around that open at `namespace`; EPERM where we do
     not see it."""
     return fcntl.ioctl(namespace, _NS_GET_PARENT)
+
+
+def bpf_prog_load(kind: int, instructions: bytes) -> int:
+    """bpf(2) BPF_PROG_LOAD: a descriptor of a program of `kind`, close-on-exec; its licence says nothing of helpers."""
+    code, license_name = ctypes.create_string_buffer(instructions), ctypes.create_string_buffer(b"Apache-2.0")
+    attributes = struct.pack(
+        "=IIQQ", kind, len(instructions) // 8, ctypes.addressof(code), ctypes.addressof(license_name)
+    )
+    return _bpf(_BPF_PROG_LOAD, attributes.ljust(64, b"\0"))
+
+
+def bpf_prog_attach(target: int, program: int, kind: int, flags: int) -> None:
+    """bpf(2) BPF_PROG_ATTACH: to a cgroup's directory open at `target`."""
+    _bpf(_BPF_PROG_ATTACH, struct.pack("=IIII", target, program, kind, flags))
+
+
+def bpf_prog_count(target: int, kind: int) -> int:
+    """bpf(2) BPF_PROG_QUERY: how many programs of `kind` are attached to a cgroup itself."""
+    attributes = ctypes.create_string_buffer(struct.pack("=IIIIQI", target, kind, 0, 0, 0, 0), 32)
+    _bpf(_BPF_PROG_QUERY, attributes)
+    return int(struct.unpack_from("=I", attributes.raw, 24)[0])
+
+
+def _bpf(command: int, attributes: bytes | ctypes.Array[ctypes.c_char]) -> int:
+    number = _SYS_BPF.get(os.uname().machine, 280)
+    size = ctypes.c_size_t(len(attributes))
+    return _check(_libc.syscall(ctypes.c_long(number), ctypes.c_int(command), attributes, size))
 
 
 def fsopen(fstype: str, flags: int) -> int:

@@ -24,16 +24,22 @@ from lxcfs_py import linux
 from lxcfs_py.cgroup import hierarchy
 from lxcfs_py.cgroup.hierarchy import Hierarchies, Mount
 from lxcfs_py.errors import Conflict, Error, NotFound, Unsupported
-from pyrun import controls, freezer
-from pyrun.resources import Write
+from pyrun import controls, devices, freezer
+from pyrun.resources import SHARES_HIGHEST, SHARES_LOWEST, Write
+from pyrun.spec import DeviceRule
 
 OWN_PARENT = "/pyrun"
 """Where containers are that ask for no place; removed when it is empty."""
 _MAGIC = {1: linux.CGROUP_SUPER_MAGIC, 2: linux.CGROUP2_SUPER_MAGIC}
 _ACCOUNTED = ("cpu", "cpuset", "io", "memory", "pids")
 """Controllers of v2 that a container gets where it can, limited or not, for the sake of its numbers."""
+_UNLIMITED = 1 << 62
+"""v1 reads "no limit" as a number near 2**63."""
 _PATIENCE = 10.0
 """Seconds for killed processes to be gone; more only where the kernel cannot end one (state D)."""
+
+_AWAITED = 64
+"""How many processes' ends are waited for at a time."""
 
 
 class Place(NamedTuple):
@@ -107,6 +113,24 @@ def limit(placed: tuple[Place, ...], writes: tuple[Write, ...]) -> None:
             _enable(place, needed)
     for write in writes:
         _carry_out(placed, write)
+
+
+def limit_devices(placed: tuple[Place, ...], rules: tuple[DeviceRule, ...]) -> None:
+    """Attach a program to the v2 cgroup that decides as `rules` do, beside those of the cgroups above it."""
+    group = os.open(str(directory_of(placed, "")), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    program = -1
+    try:
+        program = linux.bpf_prog_load(linux.BPF_PROG_TYPE_CGROUP_DEVICE, devices.program(rules))
+        linux.bpf_prog_attach(group, program, linux.BPF_CGROUP_DEVICE, linux.BPF_F_ALLOW_MULTI)
+        if not linux.bpf_prog_count(group, linux.BPF_CGROUP_DEVICE):
+            raise Error("linux.resources.devices: the kernel took the program and did not attach it")
+    except OSError as error:
+        error.add_note("while limiting devices by a BPF program, as linux.resources.devices asks for")
+        raise
+    finally:
+        os.close(group)
+        if program >= 0:
+            os.close(program)
 
 
 def change(placed: tuple[Place, ...], writes: tuple[Write, ...]) -> None:
@@ -201,26 +225,30 @@ def directory_of(placed: tuple[Place, ...], controller: str) -> str | None:
 def agrees(file: str, wanted: str, found: str) -> bool:
     """Whether what a file reads is what was written, but for the kernel's own ways to round and to print."""
     wanted, found = wanted.strip(), found.strip()
-    if wanted == found or wanted in ("-1", "max"):
+    if wanted == found:
         return True
+    if wanted == "-1":
+        return found.isdecimal() and int(found) >= _UNLIMITED
     if file in ("cpuset.cpus", "cpuset.mems"):
         return _list(wanted) == _list(found)
     if _is_number(wanted) and _is_number(found):
         return _rounded(file, int(wanted), int(found))
     lines = [line.split() for line in found.splitlines()]
     words = wanted.split()
-    if ":" in words[0]:  # of one block device, whose line is left out where it has no limit
-        its_own = [line for line in lines if line[:1] == words[:1]]
-        return any(set(words) <= set(line) for line in its_own) if its_own else words[1].split("=")[-1] in ("max", "0")
-    return words in lines or (len(words) == 1 and words[0] in found.split())
+    if len(words) == 1:
+        return words[0] in found.split()
+    its_own = [line for line in lines if line[:1] == words[:1]]
+    if ":" in words[0] and not its_own:  # a block device without limits has no line
+        return words[1].split("=")[-1] in ("max", "0")
+    return any(set(words) <= set(line) for line in its_own)
 
 
 def _rounded(file: str, wanted: int, found: int) -> bool:
-    """Bytes go down to whole pages (the largest base page is 64 KiB); shares and weights are held in their range."""
+    """Bytes go down to whole pages (the largest base page is 64 KiB); shares are held in their range."""
     if file.startswith("hugetlb."):
         return 0 <= found <= wanted
-    if file in ("cpu.shares", "cpu.weight"):
-        return True
+    if file == "cpu.shares":
+        return found == min(max(wanted, SHARES_LOWEST), SHARES_HIGHEST)
     return file.startswith("memory.") and wanted - 65536 < found <= wanted
 
 
@@ -285,30 +313,41 @@ def remove(directories: Iterable[str]) -> None:
 
 
 def _kill(directories: list[str], deadline: float) -> None:
+    """Where the kernel does not kill all at once they are stopped first: who forks is quicker than who counts."""
+    again = False
     while pids := processes(directories):
-        waiting = []
-        for pid in pids:
-            try:
-                waiting.append(os.pidfd_open(pid))
-            except ProcessLookupError:
-                continue
-        for directory in directories:
-            _end(directory)
-        freezer.thaw(directories)  # v1: a frozen process does not die
-        for pid in pids & processes(directories):
+        waiting = _opened(pids)
+        at_once = [_end(directory) for directory in directories]
+        if again or not any(at_once):
+            freezer.ask(directories)
+        for pid in processes(directories):
             _signal(pid, signal.SIGKILL)
+        freezer.thaw(directories)  # v1: a frozen process does not die
         _await_ends(waiting, deadline)
         if time.monotonic() > deadline:
             left = " ".join(map(str, sorted(processes(directories))[:10]))
             raise Error(f"cannot empty {directories[0]}: {left} do not end", "see their state: ps -o pid,stat,wchan")
+        again = True
 
 
-def _end(directory: str) -> None:
-    """Kill all in a cgroup and below at once, where the kernel can: on v2, from Linux 5.14 on."""
+def _opened(pids: frozenset[int]) -> list[int]:
+    """Descriptors of some of the processes, to wait for their ends: of all there may be more than one may have."""
+    found = []
+    for pid in sorted(pids)[:_AWAITED]:
+        try:
+            found.append(os.pidfd_open(pid))
+        except ProcessLookupError:
+            continue
+    return found
+
+
+def _end(directory: str) -> bool:
+    """Kill all in a cgroup and below at once; False where the kernel cannot: v1, and v2 before Linux 5.14."""
     try:
         controls.write(f"{directory}/cgroup.kill", "1")
     except OSError:
-        return
+        return False
+    return True
 
 
 def _await_ends(descriptors: list[int], deadline: float) -> None:

@@ -18,6 +18,7 @@ _Typed = TypeVar("_Typed", spec.Namespace, spec.Rlimit)
 _INT32 = 2**31 - 1
 _INT64 = 2**63 - 1
 _UINT16 = 2**16 - 1
+_UINT32 = 2**32 - 1
 _UINT64 = 2**64 - 1
 _ID = 2**32 - 2
 """The largest uid or gid: 2**32 - 1 means "leave alone" to the kernel."""
@@ -222,7 +223,6 @@ def _device(fields: Fields) -> spec.Device:
 
 
 def _resources(fields: Fields) -> spec.Resources:
-    fields.refuse("network", "rdma")
     for name in (unified := fields.pairs("unified")):
         if "/" in name or "." not in name:
             raise SpecError(f'{fields.at("unified")}["{name}"]', "is not the name of a cgroup v2 file")
@@ -233,6 +233,8 @@ def _resources(fields: Fields) -> spec.Resources:
         pids_limit=fields.child("pids").number("limit", -1, _INT64),
         hugepage_limits=fields.each("hugepageLimits", _hugepage_limit),
         devices=fields.each("devices", _device_rule),
+        network=_network(fields.child("network")),
+        rdma=tuple(_rdma_limit(device, limit) for device, limit in fields.keyed("rdma")),
         unified=unified,
     )
 
@@ -302,6 +304,32 @@ def _hugepage_limit(fields: Fields) -> spec.HugepageLimit:
     if size[-2:] not in ("KB", "MB", "GB") or not size[:-2].isdecimal():
         raise SpecError(fields.at("pageSize"), f'must be a size as 2MB, not "{size}"')
     return spec.HugepageLimit(size, fields.need("limit", 0, _UINT64))
+
+
+def _network(fields: Fields) -> spec.Network:
+    return spec.Network(fields.number("classID", 0, _UINT32), fields.each("priorities", _priority))
+
+
+def _priority(fields: Fields) -> tuple[str, int]:
+    return _file_word(fields.word("name"), fields.at("name")), fields.need("priority", 0, _UINT32)
+
+
+def _rdma_limit(device: str, fields: Fields) -> spec.RdmaLimit:
+    limit = spec.RdmaLimit(
+        _file_word(device, fields.where),
+        fields.number("hcaHandles", 0, _INT32),
+        fields.number("hcaObjects", 0, _UINT32),
+    )
+    if limit.hca_handles is None and limit.hca_objects is None:
+        raise SpecError(fields.where, "has neither hcaHandles nor hcaObjects")
+    return limit
+
+
+def _file_word(text: str, where: str) -> str:
+    """A name that a line of a control file can have in it."""
+    if not text or text.split() != [text]:
+        raise SpecError(where, f'must be a name without spaces, not "{text}"')
+    return text
 
 
 def _device_rule(fields: Fields) -> spec.DeviceRule:

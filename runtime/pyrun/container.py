@@ -148,6 +148,8 @@ def _make(store: Store, request: Request, parent: _Parent, *, waits: bool) -> Ma
         entry.save(state)
         cgroups.make(placed)
         cgroups.limit(placed, to_do.cgroup.writes)
+        if to_do.cgroup.devices:
+            cgroups.limit_devices(placed, to_do.cgroup.devices)
         made = _fork(entry, state, request, placed, program)
         state = made.state
         if request.pid_file is not None:

@@ -16,6 +16,8 @@ from collections.abc import Iterable, Iterator
 from lxcfs_py.errors import Error, Unsupported
 from pyrun import controls
 
+_FILES = (("freezer.state", "FROZEN"), ("cgroup.freeze", "1"))
+"""Of v1 and v2, and what freezes."""
 _PATIENCE = 10.0
 """Seconds for a cgroup to freeze; more only where a process cannot be stopped (state D)."""
 _RETRY = 0.05
@@ -44,18 +46,24 @@ def freeze(directories: Iterable[str]) -> None:
         raise Error("unable to freeze: a process does not stop", "see its state: ps -eo pid,stat,wchan,cgroup")
 
 
+def ask(directories: Iterable[str]) -> None:
+    """Have processes stop, without waiting until they have, where that can be asked for: for a kill of all."""
+    for directory in directories:
+        for file, value in _FILES:
+            if os.path.exists(f"{directory}/{file}"):
+                _set(f"{directory}/{file}", value)
+
+
 def thaw(directories: Iterable[str]) -> None:
     """Let every process go on, in the cgroups below too, whoever froze those; nothing happens where none is frozen."""
     for directory in directories:
         for path, _, files in os.walk(directory):
             for file, value in (("freezer.state", "THAWED"), ("cgroup.freeze", "0")):
-                if file in files:
-                    _thaw(f"{path}/{file}", value)
+                if file in files and (controls.optional(f"{path}/{file}") or value).strip() != value:
+                    _set(f"{path}/{file}", value)
 
 
-def _thaw(path: str, value: str) -> None:
-    if (controls.optional(path) or value).strip() == value:
-        return
+def _set(path: str, value: str) -> None:
     try:
         controls.write(path, value)
     except OSError as error:
@@ -65,7 +73,7 @@ def _thaw(path: str, value: str) -> None:
 
 def _place(directories: Iterable[str]) -> tuple[str, str]:
     directories = tuple(directories)
-    for file in ("freezer.state", "cgroup.freeze"):
+    for file, _ in _FILES:
         for directory in directories:
             if os.path.exists(f"{directory}/{file}"):
                 return directory, file

@@ -10,14 +10,14 @@ Paths named `destination` or `path` are absolute and lie in the container: befor
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from pyrun import capabilities, seccomp
+from pyrun import capabilities, devices, seccomp
 from pyrun.attributes import Attribute
 from pyrun.options import MountFlags, describe_propagation
 from pyrun.resources import Write
-from pyrun.spec import Hook, Hooks, Rlimit, Seccomp, TimeOffset
+from pyrun.spec import DeviceRule, Hook, Hooks, Rlimit, Seccomp, TimeOffset
 
 _UNLIMITED = 2**64 - 1
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_@%+=:,./-")
@@ -47,9 +47,15 @@ class Cgroup(NamedTuple):
 
     path: str
     writes: tuple[Write, ...] = ()
+    devices: tuple[DeviceRule, ...] = ()
+    """On v2: what its device program decides by, all in order; empty is none."""
 
     def describe(self) -> str:
         return f"make cgroup {self.path}"
+
+    def describe_devices(self) -> Iterator[str]:
+        for rule in self.devices:
+            yield f"have the device program {'allow' if rule.allow else 'deny'} {devices.line(rule)}"
 
 
 class JoinKeyring(NamedTuple):
@@ -437,6 +443,7 @@ class Plan(NamedTuple):
         """One line a step."""
         lines = [f"container {self.container_id} of {self.bundle}", self.namespaces.describe(), self.cgroup.describe()]
         lines += [write.describe() for write in self.cgroup.writes]
+        lines += self.cgroup.describe_devices()
         lines += [step.describe() for step in self.steps]
         lines += [f"warning: {warning}" for warning in self.warnings]
         return "".join(f"{_printable(line)}\n" for line in lines)

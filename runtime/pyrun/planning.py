@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from lxcfs_py.cgroup import keys
 from lxcfs_py.errors import SpecError
-from pyrun import capabilities, options, plan, resources, seccomp
+from pyrun import capabilities, devices, options, plan, resources, seccomp
 from pyrun.spec import Capabilities, Hook, Linux, Mount, Namespace, Process, Seccomp, Spec
 
 ROOT_ANNOTATION, THROW_AWAY = "pyrun.root", "throw-away"
@@ -133,7 +133,9 @@ def make(spec: Spec, container_id: str, bundle: str, facts: Facts, wishes: Wishe
         rootfs=posixpath.join(facts.scratch, "root") if throw_away else source,
         namespaces=_namespaces(spec, facts),
         cgroup=plan.Cgroup(
-            _cgroup_path(spec.linux, container_id), resources.make(spec.linux.resources, facts.versions)
+            _cgroup_path(spec.linux, container_id),
+            resources.make(spec.linux.resources, facts.versions),
+            devices.ordered(spec.linux.resources.devices) if _devices_by_program(facts) else (),
         ),
         steps=steps,
         hooks=spec.hooks,
@@ -147,6 +149,10 @@ def wants_lxcfs(spec: Spec, otherwise: bool) -> bool:
     """Whether the container is to have the virtual files: what its annotation says, or else `otherwise`."""
     found = _annotated(spec, LXCFS_ANNOTATION, "true", "false")
     return otherwise if found is None else found == "true"
+
+
+def _devices_by_program(facts: Facts) -> bool:
+    return "devices" not in facts.versions and 2 in facts.versions.values()
 
 
 def tells_lxcfs(spec: Spec) -> bool:
@@ -370,5 +376,5 @@ def _warnings(spec: Spec, facts: Facts) -> Iterator[str]:
         yield f"process.capabilities: {name} is not known"
     for name in sorted(set(asked.ambient) - (set(asked.permitted) & set(asked.inheritable))):
         yield f"process.capabilities.ambient: {name} cannot be ambient, it is not both permitted and inheritable"
-    if spec.linux.resources.devices and facts.versions.get("devices") != 1:
-        yield "linux.resources.devices: not in force, since there is no v1 devices controller here"
+    if spec.linux.resources.devices and "devices" not in facts.versions and not _devices_by_program(facts):
+        yield "linux.resources.devices: not in force, since there is neither a v1 devices controller here nor cgroup v2"

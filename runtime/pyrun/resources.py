@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from lxcfs_py.errors import Unsupported
-from pyrun.spec import BlockIo, Cpu, DeviceRule, HugepageLimit, Memory, Resources
+from pyrun import devices
+from pyrun.spec import BlockIo, Cpu, DeviceRule, HugepageLimit, Memory, Network, RdmaLimit, Resources
 
 
 class Write(NamedTuple):
@@ -28,7 +29,7 @@ class Write(NamedTuple):
 
 
 V1_DEFAULT_PERIOD = 100_000
-_SHARES_LOWEST, _SHARES_HIGHEST = 2, 262_144
+SHARES_LOWEST, SHARES_HIGHEST = 2, 262_144
 
 
 def make(asked: Resources, versions: Mapping[str, int]) -> tuple[Write, ...]:
@@ -44,6 +45,8 @@ def make(asked: Resources, versions: Mapping[str, int]) -> tuple[Write, ...]:
         *_pids(asked.pids_limit, versions),
         *_block_io(asked.block_io, versions),
         *_hugetlb(asked.hugepage_limits, versions),
+        *_network(asked.network, versions),
+        *_rdma(asked.rdma, versions),
         *_devices(asked.devices, versions),
         *_unified(asked.unified, versions),
     ]
@@ -55,8 +58,8 @@ def weight(shares: int) -> int:
     0."""
     if not shares:
         return 0
-    shares = min(max(shares, _SHARES_LOWEST), _SHARES_HIGHEST)
-    return 1 + (shares - _SHARES_LOWEST) * 9999 // (_SHARES_HIGHEST - _SHARES_LOWEST)
+    shares = min(max(shares, SHARES_LOWEST), SHARES_HIGHEST)
+    return 1 + (shares - SHARES_LOWEST) * 9999 // (SHARES_HIGHEST - SHARES_LOWEST)
 
 
 def io_weight(blkio: int) -> int:
@@ -228,45 +231,50 @@ def _block_io_v2(io: BlockIo) -> list[Write]:
 
 
 def _hugetlb(limits: tuple[HugepageLimit, ...], versions: Mapping[str, int]) -> list[Write]:
+    """Of use, and of reservations where the kernel counts them (5.7), so that mmap(2) fails and no access later."""
     if not limits:
         return []
     name = "limit_in_bytes" if _version("hugetlb", "hugepageLimits", versions) == 1 else "max"
-    return [Write("hugetlb", f"hugetlb.{limit.page_size}.{name}", str(limit.limit)) for limit in limits]
-
-
-DEFAULT_DEVICES = (
-    DeviceRule(True, "c", None, None, "m"),
-    DeviceRule(True, "b", None, None, "m"),
-    DeviceRule(True, "c", 1, 3),
-    DeviceRule(True, "c", 1, 5),
-    DeviceRule(True, "c", 1, 7),
-    DeviceRule(True, "c", 1, 8),
-    DeviceRule(True, "c", 1, 9),
-    DeviceRule(True, "c", 5, 0),
-    DeviceRule(True, "c", 5, 2),
-    DeviceRule(True, "c", 136, None),
-)
-"""What every container may use after its own rules: mknod of anything, null zero full random urandom tty ptmx,
-terminals."""
+    writes = []
+    for limit in limits:
+        prefix = f"hugetlb.{limit.page_size}"
+        writes.append(Write("hugetlb", f"{prefix}.{name}", str(limit.limit)))
+        writes.append(Write("hugetlb", f"{prefix}.rsvd.{name}", str(limit.limit), optional=True))
+    return writes
 
 
 def _devices(rules: tuple[DeviceRule, ...], versions: Mapping[str, int]) -> list[Write]:
-    """v1: one line a rule, the defaults last, as runc has it.
-
-    On v2 these rules would be an eBPF program, which this release does not load: there, what devices a container can
-    open is limited by the nodes in its /dev, by `nodev` and by the lack of CAP_MKNOD.
-    """
-    if not rules or versions.get("devices") != 1:
+    """v1: one line a rule. On v2 they are a program, which is no file."""
+    if versions.get("devices") != 1:
         return []
     return [
-        Write("devices", "devices.allow" if rule.allow else "devices.deny", _device_line(rule))
-        for rule in (*rules, *DEFAULT_DEVICES)
+        Write("devices", "devices.allow" if rule.allow else "devices.deny", devices.line(rule))
+        for rule in devices.ordered(rules)
     ]
 
 
-def _device_line(rule: DeviceRule) -> str:
-    major, minor = ("*" if number is None else number for number in (rule.major, rule.minor))
-    return f"{rule.type} {major}:{minor} {rule.access}"
+def _network(network: Network, versions: Mapping[str, int]) -> list[Write]:
+    """v1 alone has these; on v2 packets are told apart by the cgroup's path."""
+    writes = []
+    if network.class_id is not None:
+        _version("net_cls", "network.classID", versions)
+        writes.append(Write("net_cls", "net_cls.classid", str(network.class_id)))
+    if network.priorities:
+        _version("net_prio", "network.priorities", versions)
+    writes += [Write("net_prio", "net_prio.ifpriomap", f"{name} {value}") for name, value in network.priorities]
+    return writes
+
+
+def _rdma(limits: tuple[RdmaLimit, ...], versions: Mapping[str, int]) -> list[Write]:
+    """One file, the same on both versions."""
+    if limits:
+        _version("rdma", "rdma", versions)
+    writes = []
+    for limit in limits:
+        values = (("hca_handle", limit.hca_handles), ("hca_object", limit.hca_objects))
+        words = [limit.device, *(f"{key}={value}" for key, value in values if value is not None)]
+        writes.append(Write("rdma", "rdma.max", " ".join(words)))
+    return writes
 
 
 def _unified(files: Mapping[str, str], versions: Mapping[str, int]) -> list[Write]:

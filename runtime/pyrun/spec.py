@@ -176,6 +176,18 @@ class HugepageLimit(NamedTuple):
     limit: int
 
 
+class Network(NamedTuple):
+    class_id: int | None = None
+    priorities: tuple[tuple[str, int], ...] = ()
+    """(name of an interface of the runtime's network namespace, priority)"""
+
+
+class RdmaLimit(NamedTuple):
+    device: str
+    hca_handles: int | None = None
+    hca_objects: int | None = None
+
+
 class Resources(NamedTuple):
     memory: Memory = Memory()
     cpu: Cpu = Cpu()
@@ -184,6 +196,8 @@ class Resources(NamedTuple):
     """-1 is "no limit"; 0 and None are "leave alone"."""
     hugepage_limits: tuple[HugepageLimit, ...] = ()
     devices: tuple[DeviceRule, ...] = ()
+    network: Network = Network()
+    rdma: tuple[RdmaLimit, ...] = ()
     unified: Mapping[str, str] = {}
     """cgroup v2 file names to what is written into them, last of all."""
 

@@ -195,6 +195,19 @@ FAULTS = [
         "../x",
         "linux.resources.hugepageLimits[0].pageSize: must be a size",
     ),
+    ("linux.resources.network.classID", 2**32, "linux.resources.network.classID: must be from 0 to 4294967295"),
+    (
+        "linux.resources.network.priorities[0]",
+        {"name": "a b", "priority": 1},
+        "linux.resources.network.priorities[0].name",
+    ),
+    (
+        "linux.resources.network.priorities[0]",
+        {"name": "lo"},
+        "linux.resources.network.priorities[0].priority: is",
+    ),
+    ("linux.resources.rdma", {"mlx5_1": {}}, 'linux.resources.rdma["mlx5_1"]: has neither hcaHandles nor hcaObjects'),
+    ("linux.resources.rdma", {"a\nb": {"hcaObjects": 1}}, 'linux.resources.rdma["a'),
     ("linux.resources.devices[0].allow", None, "linux.resources.devices[0].allow: is missing"),
     ("linux.resources.devices[0].access", "rx", "linux.resources.devices[0].access: must be made of r, w and m"),
     ("linux.resources.unified", {"../memory.max": "1"}, 'linux.resources.unified["../memory.max"]: is not the name'),
@@ -229,8 +242,6 @@ REFUSED = [
     ("linux.netDevices", {"eth0": {}}),
     ("linux.namespaces[5].type", "user"),
     ("linux.namespaces[4].path", "/proc/1/ns/mnt"),
-    ("linux.resources.network", {"classID": 1}),
-    ("linux.resources.rdma", {"mlx5_1": {}}),
 ]
 
 

@@ -354,9 +354,10 @@ def test_a_container_without_capabilities_in_config_has_none() -> None:
 
 
 def test_device_rules_that_nothing_enforces_are_said() -> None:
-    assert make(load(), versions=V2).warnings == (
-        "linux.resources.devices: not in force, since there is no v1 devices controller here",
+    assert make(load(), versions=dict.fromkeys(("cpu", "memory"), 1)).warnings == (
+        "linux.resources.devices: not in force, since there is neither a v1 devices controller here nor cgroup v2",
     )
+    assert make(load(), versions=V1).warnings == make(load(), versions=V2).warnings == ()
     assert make(load(), versions=V1).warnings == ()
 
 

@@ -14,6 +14,8 @@ from pyrun.spec import (
     DeviceRule,
     HugepageLimit,
     Memory,
+    Network,
+    RdmaLimit,
     Resources,
     ThrottleDevice,
     WeightDevice,
@@ -106,8 +108,8 @@ ROWS = [
     (Resources(pids_limit=0), [], []),
     (
         Resources(hugepage_limits=(HugepageLimit("2MB", 4),)),
-        [("hugetlb", "hugetlb.2MB.limit_in_bytes", "4")],
-        [("hugetlb", "hugetlb.2MB.max", "4")],
+        [("hugetlb", "hugetlb.2MB.limit_in_bytes", "4"), ("hugetlb", "hugetlb.2MB.rsvd.limit_in_bytes", "4")],
+        [("hugetlb", "hugetlb.2MB.max", "4"), ("hugetlb", "hugetlb.2MB.rsvd.max", "4")],
     ),
 ]
 
@@ -127,11 +129,28 @@ def test_each_controller_is_written_where_it_is() -> None:
     assert written(asked, V1 | {"hugetlb": 2}) == [
         ("memory", "memory.limit_in_bytes", str(G)),
         ("hugetlb", "hugetlb.2MB.max", "4"),
+        ("hugetlb", "hugetlb.2MB.rsvd.max", "4"),
     ]
 
 
-def test_device_rules_come_in_order_with_the_defaults_last() -> None:
-    lines = written(Resources(devices=(DeviceRule(False), DeviceRule(True, "c", 10, 229, "rw"))), V1)
+def test_networks_and_rdma() -> None:
+    asked = Resources(
+        network=Network(0x100001, (("eth0", 5), ("lo", 0))),
+        rdma=(RdmaLimit("mlx5_0", 2, 2000), RdmaLimit("mlx5_1", None, 0)),
+    )
+    versions = {"net_cls": 1, "net_prio": 1, "rdma": 2}
+    assert written(asked, versions) == [
+        ("net_cls", "net_cls.classid", "1048577"),
+        ("net_prio", "net_prio.ifpriomap", "eth0 5"),
+        ("net_prio", "net_prio.ifpriomap", "lo 0"),
+        ("rdma", "rdma.max", "mlx5_0 hca_handle=2 hca_object=2000"),
+        ("rdma", "rdma.max", "mlx5_1 hca_object=0"),
+    ]
+
+
+@pytest.mark.parametrize("first", [(DeviceRule(False),), ()], ids=["all denied", "said to nobody"])
+def test_device_rules_come_in_order_with_the_defaults_last(first: tuple[DeviceRule, ...]) -> None:
+    lines = written(Resources(devices=(*first, DeviceRule(True, "c", 10, 229, "rw"))), V1)
     assert lines[:2] == [("devices", "devices.deny", "a *:* rwm"), ("devices", "devices.allow", "c 10:229 rw")]
     assert ("devices", "devices.allow", "c 1:3 rwm") in lines[2:]
     assert ("devices", "devices.allow", "c 136:* rwm") in lines[2:]
@@ -162,6 +181,9 @@ UNSUPPORTED = [
     (Resources(pids_limit=1), {}, "pids: this machine has no pids controller"),
     (Resources(block_io=BlockIo(weight=10)), {}, "blockIO: this machine has no blkio controller"),
     (Resources(hugepage_limits=(HugepageLimit("2MB", 1),)), {}, "hugepageLimits: this machine has no hugetlb"),
+    (Resources(network=Network(0)), V2, "network.classID: this machine has no net_cls controller"),
+    (Resources(network=Network(None, (("lo", 1),))), V2, "network.priorities: this machine has no net_prio"),
+    (Resources(rdma=(RdmaLimit("x", 1),)), V2, "rdma: this machine has no rdma controller"),
     (Resources(memory=Memory(swappiness=0)), V2, "memory.swappiness: cgroup v2"),
     (Resources(memory=Memory(disable_oom_killer=True)), V2, "memory.disableOOMKiller: cgroup v2"),
     (Resources(cpu=Cpu(realtime_runtime=5)), V2, "cpu.realtimeRuntime: cgroup v2"),
