@@ -113,14 +113,15 @@ def _filter_calls(becoming: Becoming, step: plan.FilterCalls) -> None:
         os.close(listener)
 
 
-def release(becoming: Becoming) -> None:
+def release(becoming: Becoming, step: plan.Release) -> None:
     """All that is left to do before the execve, but for a filter of system calls."""
     process.refuse_own_interpreter(becoming.command, becoming.interpreter)
     process.reset_signals()
-    process.close_on_execute()
+    process.close_on_execute(step.passed)
 
 
 STEPS: dict[type, Callable[[Any, Any], None]] = {
+    plan.JoinKeyring: lambda _, step: process.join_keyring(step.name),
     plan.Console: _console,
     plan.OomScoreAdj: _oom_score_adj,
     plan.SetRlimit: lambda _, step: process.set_limit(step.limit),
@@ -132,7 +133,7 @@ STEPS: dict[type, Callable[[Any, Any], None]] = {
     plan.Chdir: lambda _, step: os.chdir(step.path),
     plan.FindCommand: _find_command,
     plan.FilterCalls: _filter_calls,
-    plan.Release: lambda becoming, _: release(becoming),
+    plan.Release: release,
     plan.Exec: lambda becoming, step: process.execute(becoming.command, step.args, step.env),
 }
 """How each kind of step is carried out: what a container's first process and every later one have in common."""

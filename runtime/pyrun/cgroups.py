@@ -24,6 +24,7 @@ from lxcfs_py import linux
 from lxcfs_py.cgroup import hierarchy
 from lxcfs_py.cgroup.hierarchy import Hierarchies, Mount
 from lxcfs_py.errors import Conflict, Error, NotFound, Unsupported
+from lxcfs_py.host import Host
 from pyrun import controls, devices, freezer
 from pyrun.resources import SHARES_HIGHEST, SHARES_LOWEST, Write
 from pyrun.spec import DeviceRule
@@ -268,6 +269,34 @@ def enter(directories: Iterable[str]) -> None:
     """Put the calling process into each."""
     for directory in directories:
         controls.write(f"{directory}/cgroup.procs", "0")
+
+
+def join(directories: Iterable[str], init: int) -> None:
+    """Put the calling process into each cgroup of a container that runs; `init` is a descriptor of its init's
+    directory in /proc.
+
+    A cgroup of v2 takes no process once it has handed its controllers down, as an init that is a service manager does:
+    then into the one below it that the init is in.
+    """
+    for directory in directories:
+        try:
+            controls.write(f"{directory}/cgroup.procs", "0")
+        except FileNotFoundError:
+            raise Error(f"the container's cgroup {directory} is gone", "delete the container") from None
+        except OSError as error:
+            beside = _of_process(init)
+            if error.errno not in (errno.EBUSY, errno.EOPNOTSUPP) or not beside.startswith(f"{directory}/"):
+                raise
+            controls.write(f"{beside}/cgroup.procs", "0")
+
+
+def _of_process(process: int) -> str:
+    """The directory of a process's cgroup of v2; "" where there is no v2."""
+    with open(os.open("cgroup", os.O_RDONLY | os.O_CLOEXEC, dir_fd=process)) as file:
+        path = next((line.rstrip("\n")[3:] for line in file if line.startswith("0::")), None)
+    mount = next((mount for mount in hierarchy.find(Host(keep=0)).mounts if mount.version == 2), None)
+    directory = None if path is None or mount is None else hierarchy.directory(mount, path)
+    return "" if directory is None else f"/{directory}"
 
 
 def oom_kills(directories: Iterable[str]) -> int:

@@ -19,6 +19,9 @@ from pyrun.commands import Call
 LAUNCH_FAILED = 125
 """What `launch` exits with where pyrun itself failed, as `docker run` does: 1 would be the command's own."""
 
+EXEC_FAILED = 255
+"""What `exec` exits with where the command could not be executed, whatever the reason, as runc does."""
+
 GLOBAL = (
     Option(("--root",), "DIR", "where containers are recorded (default /run/pyrun)"),
     Option(("--config",), "FILE", "settings for all containers (default /etc/lxcfs-py/pyrun.toml)"),
@@ -36,6 +39,7 @@ _HELP = Option(("-h", "--help"), "", "print this help")
 _BUNDLE = Option(("-b", "--bundle"), "DIR", "the directory of config.json (default: this one)")
 _DRY_RUN = Option(("--dry-run",), "", "print every step and take none")
 _PID_FILE = Option(("--pid-file",), "FILE", "write the pid of the container's first process to FILE")
+_PRESERVE = Option(("--preserve-fds",), "N", "pass N more descriptors, from 3 on")
 _CONSOLE_SOCKET = Option(("--console-socket",), "SOCKET", "send the terminal's master to this unix socket")
 _NO_NEW_KEYRING = Option(("--no-new-keyring",), "", "leave the container the caller's session keyring")
 
@@ -74,7 +78,7 @@ Examples:
         "run",
         "ID",
         "create a container from a bundle, run it, and remove it",
-        (_BUNDLE, _PID_FILE, _CONSOLE_SOCKET, _NO_NEW_KEYRING, _DRY_RUN, _HELP),
+        (_BUNDLE, _PID_FILE, _CONSOLE_SOCKET, _PRESERVE, _NO_NEW_KEYRING, _DRY_RUN, _HELP),
         1,
         1,
     ),
@@ -82,9 +86,48 @@ Examples:
         "create",
         "ID",
         "create a container from a bundle, up to its command",
-        (_BUNDLE, _PID_FILE, _CONSOLE_SOCKET, _NO_NEW_KEYRING, _DRY_RUN, _HELP),
+        (_BUNDLE, _PID_FILE, _CONSOLE_SOCKET, _PRESERVE, _NO_NEW_KEYRING, _DRY_RUN, _HELP),
         1,
         1,
+    ),
+    Command(
+        "exec",
+        "ID [COMMAND [ARGUMENT...]]",
+        "execute one command more in a container that runs",
+        (
+            Option(
+                ("-p", "--process"), "FILE", "the process, as config.json has it (without: the container's, changed)"
+            ),
+            Option(("-d", "--detach"), "", "return as soon as it runs"),
+            Option(("-t", "--tty"), "", "give it a terminal"),
+            Option(("--cwd",), "DIR", "its working directory in the container"),
+            Option(("-e", "--env"), "NAME=VALUE", "one variable more", repeats=True),
+            Option(("-u", "--user"), "UID[:GID]", "whom it runs as"),
+            Option(("-g", "--additional-gids"), "GID", "one group more", repeats=True),
+            Option(("-c", "--cap"), "NAME", "one capability more, as CAP_KILL", repeats=True),
+            Option(("--no-new-privs",), "", "it gains no privileges by what it executes"),
+            Option(("--apparmor",), "PROFILE", "AppArmor's profile of it"),
+            Option(("--process-label",), "LABEL", "SELinux's label of it"),
+            _PRESERVE,
+            Option(("--ignore-paused",), "", "in a paused container too, to go on when that does"),
+            Option(("--pid-file",), "FILE", "write its pid to FILE"),
+            _CONSOLE_SOCKET,
+            _DRY_RUN,
+            _HELP,
+        ),
+        1,
+        None,
+        details="""\
+Exits with the command's status, 128 + N where signal N ended it, 255 where it could not be executed.
+""",
+    ),
+    Command(
+        "ps",
+        "ID [OPTION-OF-PS...]",
+        "print the processes of a container",
+        (Option(("-f", "--format"), "FORMAT", "table (of ps) or json (pids alone)", ("table", "json")), _HELP),
+        1,
+        None,
     ),
     Command("start", "ID", "let a created container execute its command", (_HELP,), 1, 1),
     Command("features", "", "print what config.json may ask for, as JSON", (_HELP,)),
@@ -239,6 +282,8 @@ def _failed(error: BaseException, options: Parsed) -> int:
     status = int(getattr(error, "status", 1))
     if command == "launch" and status == 1:
         return LAUNCH_FAILED
+    if command == "exec":
+        return EXEC_FAILED
     return status if command in ("launch", "run") else 1
 
 
@@ -310,6 +355,8 @@ def _versions() -> str:
 _RUN: Mapping[str, Callable[[Call], int]] = {
     "launch": commands.launch,
     "run": commands.run,
+    "exec": commands.execute,
+    "ps": commands.processes,
     "create": commands.create,
     "start": commands.start,
     "features": commands.features,
@@ -328,4 +375,4 @@ _RUN: Mapping[str, Callable[[Call], int]] = {
 _SETTABLE = frozenset(("launch", "run", "create"))
 """Those that make a container."""
 
-_NEED_ROOT = frozenset(("launch", "run", "create", "start", "kill", "delete", "pause", "resume", "update"))
+_NEED_ROOT = frozenset(("launch", "run", "exec", "create", "start", "kill", "delete", "pause", "resume", "update"))

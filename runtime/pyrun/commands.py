@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from lxcfs_py.errors import Conflict, NotFound, UsageError
+from lxcfs_py.errors import Conflict, Error, NotFound, UsageError
 from pyrun.arguments import Parsed
 from pyrun.store import Store, check_id
 
@@ -63,6 +63,83 @@ def create(call: Call) -> int:
     else:
         container.create(_store(call), request, _warned(call, request))
     return 0
+
+
+def execute(call: Call) -> int:
+    """One process more in a container."""
+    import json
+
+    from pyrun import config, container, executing, fields, further, passing, planning
+
+    passed = passing.preserved(call.own.get("--preserve-fds", "0"))
+    entry = _store(call).find(call.own.words[0])
+    recorded = further.enterable(entry, paused_too=call.own.has("--ignore-paused"))
+    with open(entry.config, "rb") as file:
+        containers = json.load(file)
+    if call.own.has("--process"):
+        process = executing.of_file(_process_file(call.own.get("--process")), containers["process"])
+    elif len(call.own.words) > 1:
+        process = executing.of_options(call.own, containers["process"])
+    else:
+        raise UsageError("exec: process args cannot be empty", "pyrun exec ID COMMAND, or --process FILE")
+    asked = config.read(fields.Fields({**containers, "process": process}))
+    request = further.Request(
+        state=recorded,
+        plan=planning.further(asked, recorded.id, passed),
+        cache=os.path.join(_store(call).root, container.FILTERS),
+        passed=passed,
+        detach=call.own.has("--detach"),
+        pid_file=call.own.get("--pid-file") or None,
+        console_socket=call.own.get("--console-socket") or None,
+    )
+    further.check_terminal(request)
+    if call.own.has("--dry-run"):
+        print(request.plan.describe(), end="")
+        return 0
+    for warning in request.plan.warnings:
+        call.warn(warning)
+    return further.execute(request, call.warn)
+
+
+def _process_file(path: str) -> dict[str, Any]:
+    from pyrun import fields
+
+    try:
+        with open(path, "rb") as file:
+            return fields.Fields(fields.parse(file.read(), "process").values, "process").values
+    except FileNotFoundError:
+        raise NotFound(f"{path}: no such file or directory", "--process takes a file of a process as JSON") from None
+
+
+def processes(call: Call) -> int:
+    """The pids of a container, or what ps(1) says of them."""
+    from pyrun import container
+
+    pids = container.processes(_store(call), call.own.words[0])
+    if call.own.get("--format") == "json":
+        print(f"[{','.join(map(str, pids))}]")
+    else:
+        print(_ps(call.own.words[1:] or ("-ef",), pids), end="")
+    return 0
+
+
+def _ps(words: Sequence[str], pids: Sequence[int]) -> str:
+    """The head of ps(1)'s table and those of its lines that are of some processes."""
+    import subprocess
+
+    try:
+        done = subprocess.run(("ps", *words), stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    except FileNotFoundError:
+        raise Error("there is no program ps on this machine", "pyrun ps --format json") from None
+    if done.returncode:
+        raise Error(f"ps {' '.join(words)} exited with {done.returncode}: {done.stderr.strip().partition(chr(10))[0]}")
+    head, *lines = done.stdout.splitlines() or [""]
+    if "PID" not in head.split():
+        raise UsageError(f"ps {' '.join(words)}: the table has no column PID", "pyrun ps ID -ef")
+    column = head.split().index("PID")
+    wanted = set(map(str, pids))
+    kept = (line for line in lines if line.split()[column : column + 1] and line.split()[column] in wanted)
+    return "".join(f"{line}\n" for line in (head, *kept))
 
 
 def start(call: Call) -> int:
@@ -222,6 +299,10 @@ def _warned(call: Call, request: Request) -> Warn:
 
 
 def _bundle_request(call: Call) -> Request:
+    from pyrun import passing
+
+    listened, told = passing.listened()
+    passed = passing.preserved(call.own.get("--preserve-fds", "0"), listened)
     check_id(call.own.words[0])
     bundle = os.path.abspath(call.own.get("--bundle", "."))
     path = os.path.join(bundle, "config.json")
@@ -230,15 +311,18 @@ def _bundle_request(call: Call) -> Request:
             text = file.read()
     except (FileNotFoundError, NotADirectoryError):
         raise NotFound(f"{path}: no such file or directory", "pyrun spec makes one to start from") from None
-    return _request(call, call.own.words[0], text, bundle)
+    return _request(call, call.own.words[0], text, bundle, passed, told)
 
 
-def _request(call: Call, container_id: str, text: bytes, bundle: str) -> Request:
+def _request(
+    call: Call, container_id: str, text: bytes, bundle: str, passed: int = 0, variables: tuple[str, ...] = ()
+) -> Request:
     """All that is known of a container before any of it is made. The plan is complete here, but for what act finds."""
     from lxcfs_py.host import Host
     from pyrun import config, container, facts, planning
 
     asked = config.load(text)
+    asked = asked._replace(process=asked.process._replace(env=(*asked.process.env, *variables)))
     root = os.path.normpath(os.path.join(bundle, asked.root.path))
     if not os.path.isdir(root):
         raise NotFound(f"root.path: {root}: no such directory", "the container's root must be there before it is made")
@@ -250,6 +334,7 @@ def _request(call: Call, container_id: str, text: bytes, bundle: str) -> Request
         nested=facts.nested(host, root) if throw_away else (),
         lxcfs=_lxcfs(call, asked) if planning.wants_lxcfs(asked, call.general.has("--lxcfs")) else None,
         time_namespaces=facts.has_time_namespaces(host),
+        passed=passed,
     )
     return container.Request(
         plan=planning.make(asked, container_id, bundle, known, _wishes(call)),
@@ -257,6 +342,7 @@ def _request(call: Call, container_id: str, text: bytes, bundle: str) -> Request
         oci_version=asked.oci_version,
         pid_file=call.own.get("--pid-file") or None,
         console_socket=call.own.get("--console-socket") or None,
+        passed=passed,
     )
 
 

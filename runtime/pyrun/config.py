@@ -69,7 +69,11 @@ _SYSCTL_FOLDERS = {"fs.mqueue.": "ipc", "net.": "network"}
 
 def load(text: bytes) -> spec.Spec:
     """The Spec that config.json asks for. SpecError or Unsupported."""
-    fields = parse(text)
+    return read(parse(text))
+
+
+def read(fields: Fields) -> spec.Spec:
+    """The Spec that an object like config.json's asks for."""
     version = fields.word("ociVersion")
     if not version.startswith(_VERSIONS):
         raise SpecError("ociVersion", f'"{version}" is not supported', "versions 1.0 to 1.3 are")

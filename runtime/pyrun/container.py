@@ -21,14 +21,14 @@ from typing import Any, NamedTuple, NoReturn
 from lxcfs_py.cgroup import hierarchy
 from lxcfs_py.errors import Conflict, Error, NotFound
 from lxcfs_py.host import Host
-from pyrun import cgroups, channel, filters, foreground, freezer, hooks, init, namespaces, terminal
+from pyrun import cgroups, channel, filters, foreground, freezer, hooks, init, namespaces, passing, terminal
 from pyrun.channel import CONSOLE, EXITED, FAILED, GO, HOOKS, LISTENER, READY, STARTED, Channel, Failure, Message
 from pyrun.plan import Plan
 from pyrun.store import Entry, State, Store, process, write
 
 _KINDS = tuple(hooks.KINDS)
 
-_FILTERS = ".seccomp"
+FILTERS = ".seccomp"
 """Where compiled filters are kept, in the state root; no container's ID begins with a dot."""
 
 
@@ -42,6 +42,8 @@ class Request(NamedTuple):
     pid_file: str | None = None
     console_socket: str | None = None
     """Where `create` sends the master of the container's terminal."""
+    passed: int = 0
+    """How many of the caller's descriptors, from 3 on, are the container's."""
 
 
 class Abandoned(Exception):
@@ -67,7 +69,7 @@ def create(store: Store, request: Request, warn: Callable[[str], None]) -> None:
 
     def hear(message: Message) -> None:
         if message.kind == CONSOLE:
-            _send_console(str(request.console_socket), message.descriptors[0])
+            terminal.send(str(request.console_socket), message.descriptors[0])
         else:
             warn(message.text)
 
@@ -85,8 +87,9 @@ def run(store: Store, request: Request, warn: Callable[[str], None]) -> int:
         ours.close()
         _monitor(store, request, theirs)
     theirs.close()
+    passing.close(request.passed)
     try:
-        return foreground.Foreground(ours, warn).follow()
+        return foreground.of_monitor(ours, warn)
     except foreground.MonitorGone:
         os.waitpid(pid, 0)
         pid = 0
@@ -126,7 +129,7 @@ def _make(store: Store, request: Request, parent: _Parent, *, waits: bool) -> Ma
     With `waits` its init waits on the FIFO, else it goes on as soon as it is told.
     """
     to_do = request.plan
-    program = filters.program(to_do.profile, os.path.join(store.root, _FILTERS)) if to_do.profile else b""
+    program = filters.program(to_do.profile, os.path.join(store.root, FILTERS)) if to_do.profile else b""
     entry = store.reserve(to_do.container_id)
     state = State(
         id=to_do.container_id,
@@ -200,7 +203,7 @@ def _until_ready(made: Made, request: Request, parent: _Parent) -> None:
 
 def _hand_over(listener: int, made: Made, to_do: Plan) -> None:
     assert to_do.profile is not None
-    filters.hand_over(listener, to_do.profile, _as_told(made.state, "creating"))
+    filters.hand_over(listener, to_do.profile, as_told(made.state, "creating"), made.state.pid)
 
 
 def _died(made: Made) -> Failure:
@@ -208,23 +211,6 @@ def _died(made: Made) -> Failure:
     if cgroups.oom_kills(made.state.cgroups):
         return Failure("the container's init was killed for want of memory", "raise the memory limit")
     return Failure("the container's init was killed before it could execute the command")
-
-
-def _send_console(path: str, master: int) -> None:
-    import _socket
-    import array
-
-    socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
-    try:
-        socket.connect(path)
-        rights = array.array("i", (master,)).tobytes()
-        socket.sendmsg([b"/dev/ptmx"], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)])
-    except OSError as error:
-        error.filename = path
-        error.add_note("while sending the container's terminal to the console socket")
-        raise
-    finally:
-        socket.close()
 
 
 # The monitor --------------------------------------------------------------------------------------------------------
@@ -254,10 +240,10 @@ def _watch(store: Store, request: Request, launcher: Channel) -> int:
         made = _make(store, request, parent, waits=False)
         try:
             made.entry.unlock()
-            _leave_streams()
+            _leave_streams(request.passed)
             _started(made, request, parent)
             parent.await_one(made.pidfd)
-            return _status(made.pidfd)
+            return foreground.ended(made.pidfd)
         finally:
             _finish(made)
     except Abandoned:
@@ -276,19 +262,15 @@ def _started(made: Made, request: Request, parent: _Parent) -> None:
     hooks.run_all("poststart", request.plan.hooks.poststart, _told(made.state, "running"))
 
 
-def _leave_streams() -> None:
-    """The caller's streams are the container's now: who waits for their end need not wait for us."""
+def _leave_streams(passed: int) -> None:
+    """The caller's streams, and what it passed besides, are the container's now: who waits for their end need not wait
+    for us."""
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     for descriptor in (0, 1, 2):
         os.dup2(null, descriptor)
     os.close(null)
+    passing.close(passed)
     os.chdir("/")
-
-
-def _status(pidfd: int) -> int:
-    found = os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
-    assert found is not None
-    return found.si_status if found.si_code == os.CLD_EXITED else 128 + found.si_status
 
 
 def _finish(made: Made) -> None:
@@ -353,7 +335,7 @@ def state(store: Store, container_id: str) -> dict[str, Any]:
     found = status(entry, recorded)
     if recorded is None:
         raise NotFound(f"container does not exist: {container_id}", f"pyrun delete --force {container_id} clears up")
-    return _as_told(recorded, found) | {"owner": entry.owner()}
+    return as_told(recorded, found) | {"owner": entry.owner()}
 
 
 def status(entry: Entry, recorded: State | None) -> str:
@@ -375,6 +357,15 @@ def kill(store: Store, container_id: str, number: int, *, everyone: bool = False
         raise Conflict("container not running")
     if number == signal.SIGKILL:
         freezer.thaw(cgroups.recorded(recorded.cgroups))  # v1: a frozen process does not die
+
+
+def processes(store: Store, container_id: str) -> list[int]:
+    """The pids of all processes of a container, in order and in the caller's numbering."""
+    entry = store.find(container_id)
+    recorded = entry.load()
+    if recorded is None or entry.status(recorded) in ("creating", "stopped"):
+        raise Conflict("container not running", f"pyrun state {container_id}")
+    return sorted(cgroups.processes(cgroups.recorded(recorded.cgroups)))
 
 
 def delete(store: Store, container_id: str, *, force: bool = False) -> None:
@@ -420,7 +411,8 @@ def _signal(recorded: State, number: int) -> bool:
     return True
 
 
-def _as_told(recorded: State, status: str) -> dict[str, Any]:
+def as_told(recorded: State, status: str) -> dict[str, Any]:
+    """The state as runtime.md has it."""
     told: dict[str, Any] = {
         "ociVersion": recorded.oci_version,
         "id": recorded.id,
@@ -439,7 +431,7 @@ def _told(recorded: State, status: str) -> bytes:
         return b""
     import json
 
-    return json.dumps(_as_told(recorded, status)).encode()
+    return json.dumps(as_told(recorded, status)).encode()
 
 
 def _now() -> str:

@@ -31,18 +31,18 @@ class Fields:
         self.where = where
         if not isinstance(value, dict):
             raise SpecError(where or "config.json", f"must be an object, not {_kind(value)}")
-        self._values = value
+        self.values = value
 
     def at(self, name: str) -> str:
         """The path of a field."""
         return f"{self.where}.{name}" if self.where else name
 
     def has(self, name: str) -> bool:
-        return self._values.get(name) is not None
+        return self.values.get(name) is not None
 
     def require(self, name: str) -> object:
         """A field's value; SpecError where it is left out."""
-        value = self._values.get(name)
+        value = self.values.get(name)
         if value is None:
             raise SpecError(self.at(name), "is missing")
         return value
@@ -50,11 +50,11 @@ class Fields:
     def refuse(self, *names: str) -> None:
         """Fields that cannot be honoured may be there only if they ask for nothing."""
         for name in names:
-            if self._values.get(name) not in (None, "", [], {}):
+            if self.values.get(name) not in (None, "", [], {}):
                 raise unsupported(self.at(name))
 
     def text(self, name: str) -> str | None:
-        value = self._values.get(name)
+        value = self.values.get(name)
         return None if value is None else _text(value, self.at(name))
 
     def word(self, name: str) -> str:
@@ -79,14 +79,14 @@ class Fields:
         return text
 
     def flag(self, name: str) -> bool:
-        value = self._values.get(name)
+        value = self.values.get(name)
         if value is not None and not isinstance(value, bool):
             raise SpecError(self.at(name), f"must be true or false, not {_kind(value)}")
         return bool(value)
 
     def number(self, name: str, low: int, high: int) -> int | None:
         """An integer from `low` to `high`."""
-        value = self._values.get(name)
+        value = self.values.get(name)
         return None if value is None else _number(value, self.at(name), low, high)
 
     def need(self, name: str, low: int, high: int) -> int:
@@ -95,7 +95,7 @@ class Fields:
 
     def child(self, name: str) -> Fields:
         """An object, an empty one where it is left out."""
-        return Fields(self._values[name] if self.has(name) else {}, self.at(name))
+        return Fields(self.values[name] if self.has(name) else {}, self.at(name))
 
     def texts(self, name: str) -> tuple[str, ...]:
         return tuple(_text(value, where) for value, where in self._items(name, "strings"))
@@ -116,7 +116,7 @@ class Fields:
 
     def pairs(self, name: str) -> dict[str, str]:
         """An object whose values are strings."""
-        value = self._values.get(name)
+        value = self.values.get(name)
         if value is None:
             return {}
         where = self.at(name)
@@ -127,10 +127,10 @@ class Fields:
     def keyed(self, name: str) -> list[tuple[str, Fields]]:
         """An object of objects."""
         child = self.child(name)
-        return [(key, Fields(value, f'{child.where}["{key}"]')) for key, value in child._values.items()]
+        return [(key, Fields(value, f'{child.where}["{key}"]')) for key, value in child.values.items()]
 
     def _items(self, name: str, of: str) -> list[tuple[object, str]]:
-        value = self._values.get(name)
+        value = self.values.get(name)
         if value is None:
             return []
         where = self.at(name)

@@ -72,8 +72,9 @@ def enforce(made: bytes, profile: Seccomp) -> int:
     return linux.seccomp_set_mode_filter(made, flags | linux.SECCOMP_FILTER_FLAG_NEW_LISTENER)
 
 
-def hand_over(listener: int, profile: Seccomp, state: Mapping[str, Any]) -> None:
-    """Send a listener with the container process state to the agent that the profile names. OSError."""
+def hand_over(listener: int, profile: Seccomp, state: Mapping[str, Any], pid: int) -> None:
+    """Send a listener with the container process state to the agent that the profile names; `pid` is the process's that
+    is filtered. OSError."""
     import _socket
     import array
     import json
@@ -81,7 +82,7 @@ def hand_over(listener: int, profile: Seccomp, state: Mapping[str, Any]) -> None
     told = {
         "ociVersion": state["ociVersion"],
         "fds": [_FD],
-        "pid": state["pid"],
+        "pid": pid,
         "metadata": profile.listener_metadata,
         "state": state,
     }

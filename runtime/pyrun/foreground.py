@@ -1,4 +1,4 @@
-"""The launcher's side of a container that runs in the foreground: streams, signals, exit status.
+"""The caller's side of a process of a container that runs in the foreground: streams, signals, exit status.
 
 The launcher owns nothing of the container, so it may be killed at any instant: the monitor sees its channel end.
 Without a terminal the container has the launcher's own standard streams and there is nothing to copy; signals go to the
@@ -31,78 +31,68 @@ _FORWARDED = (
 
 
 class Foreground:
-    """One launch, from the monitor's first message to its last."""
+    """A process of a container while its caller is connected to it; a context manager, in which signals are kept until
+    there is somebody to have them, and after which the caller's terminal and signals are as before."""
 
-    def __init__(self, monitor: Channel, warn: Callable[[str], None]) -> None:
-        self._monitor = monitor
-        self._warn = warn
+    def __init__(self) -> None:
         self._relay: terminal.Relay | None = None
         self._modes = terminal.attributes(0)
         self._pid = 0
         self._pidfd = -1
+        self._init = False
         self._pending: list[int] = []
         """Signals that came before there was anybody to have them."""
         self._killed_for = 0
-        self._status: int | None = None
 
-    def follow(self) -> int:
-        """The exit status, when all is over. Failure is what the monitor reports; None of it is left in any case."""
-        woken, wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        before = _catch(wake)
-        try:
-            while self._status is None:
-                self._turn(woken)
-            if self._relay is not None:
-                self._relay.drain()
-        finally:
-            self._restore_terminal()
-            _release(before)
-            os.close(woken)
-            os.close(wake)
-        if self._killed_for and self._status == 128 + signal.SIGKILL:
-            return 128 + self._killed_for
-        return self._status
+    def __enter__(self) -> Foreground:
+        self._woken, self._wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._before = _catch(self._wake)
+        return self
 
-    def _turn(self, woken: int) -> None:
-        wanted = {self._monitor.fileno(): select.POLLIN, woken: select.POLLIN}
+    def __exit__(self, *_: object) -> None:
+        if self._relay is not None and self._modes is not None:
+            terminal.set_modes(0, self._modes)
+        _release(self._before)
+        os.close(self._woken)
+        os.close(self._wake)
+
+    def started(self, pid: int, pidfd: int, *, init: bool) -> None:
+        """Whom signals are for; `init`: it is the first of a pid namespace, and a signal has no default action."""
+        self._pid, self._pidfd, self._init = pid, pidfd, init
+        for number in self._pending:
+            self._forward(number)
+
+    def connect(self, master: int) -> None:
+        """The master of the process's terminal, to copy from and to."""
+        self._relay = terminal.Relay(master)
+        if self._modes is not None:
+            terminal.set_modes(0, terminal.raw(self._modes))
+
+    def follow(self, source: int, hear: Callable[[], int | None]) -> int:
+        """The exit status, when all is over. `hear` is called whenever the descriptor `source` can be read; it answers
+        with the status then, with None before."""
+        status = None
+        while status is None:
+            if self._turn(source):
+                status = hear()
+        if self._relay is not None:
+            self._relay.drain()
+        return 128 + self._killed_for if self._killed_for and status == 128 + signal.SIGKILL else status
+
+    def _turn(self, source: int) -> bool:
+        """Wait for something and see to it; whether the source is ready."""
+        wanted = {source: select.POLLIN, self._woken: select.POLLIN}
         if self._relay is not None:
             wanted |= self._relay.wanted()
         poll = select.poll()
         for descriptor, events in wanted.items():
             poll.register(descriptor, events)
         ready = {descriptor for descriptor, _ in poll.poll()}
-        if woken in ready:
-            self._signals(os.read(woken, 4096))
+        if self._woken in ready:
+            self._signals(os.read(self._woken, 4096))
         if self._relay is not None:
             self._relay.serve(ready)
-        if self._monitor.fileno() in ready:
-            self._hear()
-
-    def _hear(self) -> None:
-        message = self._monitor.receive()
-        if message is None:
-            raise MonitorGone("the process that watched over the container was killed")
-        if message.kind == FAILED:
-            raise failure(message)
-        if message.kind == WARNING:
-            self._warn(message.text)
-        elif message.kind == CONSOLE:
-            self._connect(message.descriptors[0])
-        elif message.kind == STARTED:
-            self._pid, self._pidfd = message.number, message.descriptors[0]
-            for number in self._pending:
-                self._forward(number)
-        elif message.kind == EXITED:
-            self._status = message.number
-
-    def _connect(self, master: int) -> None:
-        self._relay = terminal.Relay(master)
-        if self._modes is not None:
-            terminal.set_modes(0, terminal.raw(self._modes))
-
-    def _restore_terminal(self) -> None:
-        if self._relay is not None and self._modes is not None:
-            terminal.set_modes(0, self._modes)
+        return source in ready
 
     def _signals(self, numbers: bytes) -> None:
         for number in numbers:
@@ -116,13 +106,42 @@ class Foreground:
 
     def _forward(self, number: int) -> None:
         try:
-            lost = not _has_disposition(self._pid, number)
+            lost = self._init and not _has_disposition(self._pid, number)
             signal.pidfd_send_signal(self._pidfd, number)
             if lost:
                 self._killed_for = number
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
         except (ProcessLookupError, FileNotFoundError):
             return  # it has ended, and its exit is about to be told
+
+
+def of_monitor(monitor: Channel, warn: Callable[[str], None]) -> int:
+    """The exit status of a container that a monitor watches over, when all is over; Failure is what that reports. None
+    of the container is left in any case, but for MonitorGone."""
+    with Foreground() as attached:
+        return attached.follow(monitor.fileno(), lambda: _hear(monitor, attached, warn))
+
+
+def _hear(monitor: Channel, attached: Foreground, warn: Callable[[str], None]) -> int | None:
+    message = monitor.receive()
+    if message is None:
+        raise MonitorGone("the process that watched over the container was killed")
+    if message.kind == FAILED:
+        raise failure(message)
+    if message.kind == WARNING:
+        warn(message.text)
+    elif message.kind == CONSOLE:
+        attached.connect(message.descriptors[0])
+    elif message.kind == STARTED:
+        attached.started(message.number, message.descriptors[0], init=True)
+    return message.number if message.kind == EXITED else None
+
+
+def ended(pidfd: int) -> int:
+    """How a child of ours ended, waited for: its exit status, 128 + N if signal N did it."""
+    found = os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
+    assert found is not None
+    return found.si_status if found.si_code == os.CLD_EXITED else 128 + found.si_status
 
 
 class MonitorGone(Failure):

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from lxcfs_py import linux
-from pyrun import becoming, cgroups, hooks, mounts, namespaces, network, plan, process
+from pyrun import becoming, cgroups, hooks, mounts, namespaces, network, plan
 from pyrun.channel import GO, HOOKS, READY, Channel, Message, report
 
 _OF_RUNTIME = ("prestart", "createRuntime")
@@ -122,14 +122,13 @@ def _await_start(init: Init, _: plan.AwaitStart) -> None:
         continue
 
 
-def _release(init: Init, _: plan.Release) -> None:
+def _release(init: Init, step: plan.Release) -> None:
     if init.start < 0:
         linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)  # setuid cleared it
-    becoming.release(init)
+    becoming.release(init, step)
 
 
 STEPS: dict[type, Callable[[Any, Any], None]] = becoming.STEPS | {
-    plan.JoinKeyring: lambda _, step: process.join_keyring(step.name),
     plan.Propagate: _propagate,
     plan.Overlay: _overlay,
     plan.BindRoot: _bind_root,

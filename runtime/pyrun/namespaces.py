@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterable
 
 from lxcfs_py import linux
 from lxcfs_py.errors import Unsupported
@@ -24,6 +25,8 @@ _FLAGS = {
     "mount": linux.CLONE_NEWNS,
 }
 """In the order of joining: the mount namespace last, for the paths of the others are the caller's."""
+_FILES = {"network": "net", "mount": "mnt"}
+"""What /proc/PID/ns calls those that it does not call by the spec's name."""
 _OF_CHILDREN = ("pid", "time")
 _NANOSECONDS = 1_000_000_000
 
@@ -62,6 +65,22 @@ def enter(namespaces: Namespaces) -> None:
     except OSError as error:
         error.add_note(f"while making namespaces: {' '.join(namespaces.unshare)}")
         raise
+
+
+def of(process: int, kinds: Iterable[str]) -> Namespaces:
+    """Those of some kinds that a process is in and the caller is not, to be joined; `process` is a descriptor of its
+    directory in /proc, and stays open for as long as the answer is used."""
+    found = []
+    for kind in kinds:
+        file = _FILES.get(kind, kind)
+        try:
+            ours = os.stat(f"/proc/self/ns/{file}")
+        except FileNotFoundError:
+            continue  # this kernel has none of the kind
+        its = os.stat(f"ns/{file}", dir_fd=process)
+        if (its.st_dev, its.st_ino) != (ours.st_dev, ours.st_ino):
+            found.append((kind, f"/proc/self/fd/{process}/ns/{file}"))
+    return Namespaces(join=tuple(found))
 
 
 def _enter_for_children(kind: str, namespaces: Namespaces) -> None:

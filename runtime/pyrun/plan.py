@@ -13,8 +13,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+from lxcfs_py.cgroup import parse
 from pyrun import capabilities, devices, seccomp
-from pyrun.attributes import Attribute
+from pyrun.attributes import Attribute, CpuAffinity
 from pyrun.options import MountFlags, describe_propagation
 from pyrun.resources import Write
 from pyrun.spec import DeviceRule, Hook, Hooks, Rlimit, Seccomp, TimeOffset
@@ -359,18 +360,23 @@ class FindCommand(NamedTuple):
 
 
 class AwaitStart(NamedTuple):
-    """Report that the container is created; wait until it is started."""
+    """Report that all is done but to execute the command; wait until it may be."""
 
     def describe(self) -> str:
         return "wait for start"
 
 
 class Release(NamedTuple):
-    """Give up what is the runtime's: descriptors from 3 on go with execve, signals are handled as by default. What is
-    left after it is a filter of system calls, which must let pass all that is still to be done, and the execve."""
+    """Give up what is the runtime's: descriptors from 3 + `passed` on go with execve, signals are handled as by
+    default. What is left after it is a filter of system calls, which must let pass all that is still to be done, and
+    the execve."""
+
+    passed: int = 0
+    """How many descriptors of the caller's, from 3 on, are the command's too."""
 
     def describe(self) -> str:
-        return "keep no descriptor but 0, 1 and 2, and no signal ignored"
+        kept = f"0 to {2 + self.passed}" if self.passed else "0, 1 and 2"
+        return f"keep no descriptor but {kept}, and no signal ignored"
 
 
 class Exec(NamedTuple):
@@ -445,8 +451,33 @@ class Plan(NamedTuple):
         lines += [write.describe() for write in self.cgroup.writes]
         lines += self.cgroup.describe_devices()
         lines += [step.describe() for step in self.steps]
-        lines += [f"warning: {warning}" for warning in self.warnings]
-        return "".join(f"{_printable(line)}\n" for line in lines)
+        return _lines(lines, self.warnings)
+
+
+class Further(NamedTuple):
+    """One process more in a container that exists: into its cgroups and namespaces, then the steps."""
+
+    container_id: str
+    namespaces: tuple[str, ...]
+    """The types of those that it joins, the init's, where they are not the caller's."""
+    affinity: CpuAffinity
+    steps: tuple[Step, ...]
+    terminal: bool
+    profile: Seccomp | None = None
+    warnings: tuple[str, ...] = ()
+
+    def describe(self) -> str:
+        """One line a step."""
+        lines = [f"run on CPUs {parse.format_cpu_list(self.affinity.initial)}"] if self.affinity.initial else []
+        lines += [f"enter the cgroups of container {self.container_id}"]
+        lines += [f"run on CPUs {parse.format_cpu_list(self.affinity.final)}"] if self.affinity.final else []
+        lines += [f"join {', '.join(self.namespaces)}"]
+        return _lines([*lines, *(step.describe() for step in self.steps)], self.warnings)
+
+
+def _lines(lines: list[str], warnings: tuple[str, ...]) -> str:
+    lines = lines + [f"warning: {warning}" for warning in warnings]
+    return "".join(f"{_printable(line)}\n" for line in lines)
 
 
 def _printable(text: str) -> str:

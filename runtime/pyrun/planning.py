@@ -85,6 +85,8 @@ class Facts(NamedTuple):
     lxcfs: Lxcfs | None = None
     time_namespaces: bool = True
     """Whether this kernel has them."""
+    passed: int = 0
+    """How many descriptors of the caller's, from 3 on, the command gets."""
 
 
 class Wishes(NamedTuple):
@@ -123,7 +125,7 @@ def make(spec: Spec, container_id: str, bundle: str, facts: Facts, wishes: Wishe
         *_process(spec.process, spec.linux.seccomp),
         plan.AwaitStart(),
         *_hooks(spec, "startContainer"),
-        plan.Release(),
+        plan.Release(facts.passed),
         *_filter_last(spec.process, spec.linux.seccomp),
         plan.Exec(spec.process.args, spec.process.env),
     )
@@ -153,6 +155,30 @@ def wants_lxcfs(spec: Spec, otherwise: bool) -> bool:
 
 def _devices_by_program(facts: Facts) -> bool:
     return "devices" not in facts.versions and 2 in facts.versions.values()
+
+
+def further(spec: Spec, container_id: str, passed: int) -> plan.Further:
+    """What makes `spec.process` one process more of the container that `spec` is of."""
+    process = spec.process
+    console = [plan.Console(*(process.console_size or (0, 0)), path="")] if process.terminal else []
+    return plan.Further(
+        container_id=container_id,
+        namespaces=tuple(dict.fromkeys((*(namespace.type for namespace in spec.linux.namespaces), "time"))),
+        affinity=process.exec_cpu_affinity,
+        steps=(
+            *_keyring(container_id, NO_WISHES),
+            *console,
+            *spec.linux.attributes,
+            *_process(process, spec.linux.seccomp),
+            plan.AwaitStart(),
+            plan.Release(passed),
+            *_filter_last(process, spec.linux.seccomp),
+            plan.Exec(process.args, process.env),
+        ),
+        terminal=process.terminal,
+        profile=spec.linux.seccomp,
+        warnings=tuple(_capability_warnings(process.capabilities)),
+    )
 
 
 def tells_lxcfs(spec: Spec) -> bool:
@@ -370,11 +396,14 @@ def _capabilities(asked: Capabilities) -> plan.SetCapabilities:
 
 def _warnings(spec: Spec, facts: Facts) -> Iterator[str]:
     """What the spec lets a runtime do without, if it says so."""
-    asked = spec.process.capabilities
+    yield from _capability_warnings(spec.process.capabilities)
+    if spec.linux.resources.devices and "devices" not in facts.versions and not _devices_by_program(facts):
+        yield "linux.resources.devices: not in force, since there is neither a v1 devices controller here nor cgroup v2"
+
+
+def _capability_warnings(asked: Capabilities) -> Iterator[str]:
     names = sorted({name for names in asked for name in names})
     for name in capabilities.unknown(names):
         yield f"process.capabilities: {name} is not known"
     for name in sorted(set(asked.ambient) - (set(asked.permitted) & set(asked.inheritable))):
         yield f"process.capabilities.ambient: {name} cannot be ambient, it is not both permitted and inheritable"
-    if spec.linux.resources.devices and "devices" not in facts.versions and not _devices_by_program(facts):
-        yield "linux.resources.devices: not in force, since there is neither a v1 devices controller here nor cgroup v2"

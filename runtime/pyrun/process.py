@@ -11,6 +11,7 @@ import os
 import resource
 import signal
 import stat
+from collections.abc import Iterable
 from typing import NoReturn
 
 from lxcfs_py import linux
@@ -22,6 +23,8 @@ NOT_FOUND = 127
 NOT_EXECUTABLE = 126
 _UNLIMITED = 2**64 - 1
 _CAPABILITIES = 64
+_LAST = 2**32 - 1
+"""The largest descriptor there could be."""
 _IN_CONTAINER = "the path is the container's, not the host's"
 _SCRIPTS = 5
 """How many interpreters of interpreters execve(2) follows."""
@@ -146,8 +149,9 @@ def refuse_own_interpreter(path: str, own: tuple[int, int]) -> None:
             if (found.st_dev, found.st_ino) == own:
                 hint = "name a program of the container's"
                 raise CommandError(f'exec: "{path}": leads to the runtime\'s own executable', NOT_EXECUTABLE, hint)
-            with open(path, "rb") as file:
-                head = file.read(256)
+            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO has nobody wait
+            with open(descriptor, "rb") as file:
+                head = file.read(256) or b""
         except OSError:
             return
         if not head.startswith(b"#!"):
@@ -166,9 +170,19 @@ def reset_signals() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
-def close_on_execute() -> None:
-    """Let the command have no descriptor but 0, 1 and 2."""
-    linux.close_range(3, 2**32 - 1, linux.CLOSE_RANGE_CLOEXEC)
+def close_others(kept: Iterable[int]) -> None:
+    """Close what the caller happened to have open: every descriptor from 3 on but `kept`."""
+    first = 3
+    for descriptor in sorted(kept):
+        if descriptor > first:
+            linux.close_range(first, descriptor - 1)
+        first = max(first, descriptor + 1)
+    linux.close_range(first, _LAST)
+
+
+def close_on_execute(passed: int) -> None:
+    """Let the command have no descriptor but 0, 1, 2 and the `passed` ones after them."""
+    linux.close_range(3 + passed, _LAST, linux.CLOSE_RANGE_CLOEXEC)
 
 
 def execute(path: str, args: tuple[str, ...], env: tuple[str, ...]) -> NoReturn:

@@ -8,9 +8,8 @@ import threading
 
 import pytest
 
-from pyrun import channel
+from pyrun import channel, foreground
 from pyrun.channel import EXITED, STARTED, Message
-from pyrun.foreground import Foreground
 
 
 def test_a_signal_for_a_command_that_has_just_ended_is_for_nobody() -> None:
@@ -31,7 +30,7 @@ def test_a_signal_for_a_command_that_has_just_ended_is_for_nobody() -> None:
     thread = threading.Thread(target=monitor)
     thread.start()
     try:
-        assert Foreground(ours, pytest.fail).follow() == 5
+        assert foreground.of_monitor(ours, pytest.fail) == 5
     finally:
         thread.join()
         os.close(pidfd)
