@@ -76,19 +76,29 @@ class Engines:
     def inside(self, *command: str) -> list[str]:
         return ["nsenter", f"--target={self.holder}", "--mount", "--net", "--pid", "--", *command]
 
-    def call(self, *command: str, stdin: str = "") -> Done:
-        """A program in their namespaces: how it ended and what it said."""
+    def call(self, *command: str, stdin: str = "", **added: str) -> Done:
+        """A program in their namespaces: how it ended and what it said. `added` are variables of its environment."""
         environment = os.environ | {"DOCKER_CONFIG": str(self.directory), "LC_ALL": "C"}
         done = subprocess.run(
-            self.inside(*command), input=stdin, capture_output=True, text=True, env=environment, timeout=SECONDS
+            self.inside(*command),
+            input=stdin,
+            capture_output=True,
+            text=True,
+            env=environment | added,
+            timeout=SECONDS,
         )
         return Done(command, done.returncode, done.stdout, done.stderr)
+
+    def own(self, path: str) -> Path:
+        """A file as they see it."""
+        return Path(f"/proc/{self.holder}/root{path}")
 
     def ctr(self, *words: str) -> Done:
         return self.call("ctr", "--address", f"{self.directory}/containerd.sock", *words)
 
-    def docker(self, *words: str, stdin: str = "") -> Done:
-        return self.call("/usr/bin/docker", "--host", f"unix://{self.directory}/docker.sock", *words, stdin=stdin)
+    def docker(self, *words: str, **added: str) -> Done:
+        """Docker's client, of Debian's package; `added` are variables of its environment."""
+        return self.call("/usr/bin/docker", "--host", f"unix://{self.directory}/docker.sock", *words, **added)
 
 
 def output(done: Done) -> str:
@@ -105,35 +115,48 @@ def await_true(ask: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
+def remove_empty(group: Path) -> None:
+    """A cgroup without processes, with those below it that an engine has left."""
+    for path, _, _ in os.walk(group, topdown=False):
+        os.rmdir(path)
+
+
 @contextmanager
 def containerd(engine: Engines) -> Iterator[None]:
     """It runs and has the image."""
     config = engine.directory / "containerd.toml"
     config.write_text(_CONTAINERD.format(engine.directory))
-    with _daemon(engine, "containerd.sock", "containerd", "--config", str(config)):
+    with _daemon(engine, "containerd.sock", os.environ["PATH"], "containerd", "--config", str(config)):
         yield
 
 
 @contextmanager
-def dockerd(engine: Engines, *options: str, **settings: object) -> Iterator[None]:
-    """It runs beside its containerd; `settings` are daemon.json's."""
+def dockerd(engine: Engines, **settings: object) -> Iterator[None]:
+    """It runs beside its containerd; `settings` are daemon.json's. What BuildKit finds as `runc` is pyrun."""
     config = engine.directory / "daemon.json"
     limits = {"nofile": {"Name": "nofile", "Soft": 1024, "Hard": 4096}}
     config.write_text(json.dumps({"default-ulimits": limits, "exec-opts": ["native.cgroupdriver=cgroupfs"]} | settings))
     places = ["--data-root", f"{engine.directory}/docker", "--exec-root", f"{engine.directory}/docker-state"]
     files = ["--pidfile", f"{engine.directory}/docker.pid", "--containerd", f"{engine.directory}/containerd.sock"]
     general = ["--host", f"unix://{engine.directory}/docker.sock", "--storage-driver", "vfs", "--cgroup-parent", GROUP]
-    command = ["dockerd", "--config-file", str(config), *places, *files, *general, *options]
-    with containerd(engine), _daemon(engine, "docker.sock", *command):
+    command = ["dockerd", "--config-file", str(config), *places, *files, *general]
+    path = engine.directory / "path"
+    path.mkdir()
+    (path / "runc").symlink_to(PYRUN)
+    with containerd(engine), _daemon(engine, "docker.sock", f"{path}:{os.environ['PATH']}", *command):
         yield
+    for top in cgroups.hierarchies():
+        remove_empty(Path(f"{top}{GROUP}/buildkit"))
 
 
 @contextmanager
-def _daemon(engine: Engines, address: str, *command: str) -> Iterator[None]:
-    """A daemon that answers at its socket; SIGTERM must end it."""
+def _daemon(engine: Engines, address: str, path: str, *command: str) -> Iterator[None]:
+    """A daemon that answers at its socket; SIGTERM must end it. `path` is its PATH."""
     log = engine.directory / f"{command[0]}.log"
     with log.open("wb") as written:
-        process = subprocess.Popen(engine.inside(*command), stdout=written, stderr=written)
+        process = subprocess.Popen(
+            engine.inside(*command), stdout=written, stderr=written, env=os.environ | {"PATH": path}
+        )
     try:
         _await_answer(engine.directory / address, process, log)
         yield
@@ -194,7 +217,7 @@ def _held(directory: Path) -> Iterator[int]:
             assert holder.stdout.readline() == "ready\n"
             inside = _child(holder.pid)
             yield inside
-            for group in Path(f"/proc/{inside}/root/run/cgroup").glob(f"*{GROUP}"):
-                group.rmdir()
+            for top in Path(f"/proc/{inside}/root/run/cgroup").glob("*"):
+                remove_empty(top / GROUP.lstrip("/"))
         finally:
             holder.kill()

@@ -24,8 +24,7 @@ IMAGE = image.NAME.removeprefix("docker.io/")
 def engine() -> Iterator[Engines]:
     runtime = {"path": str(PYRUN), "runtimeArgs": ["--lxcfs"]}
     settings: dict[str, object] = {"runtimes": {"pyrun": runtime}, "default-runtime": "pyrun"}
-    no_network = ("--bridge=none", "--iptables=false")
-    with engines.namespaces("", "dockerd", "containerd") as made, engines.dockerd(made, *no_network, **settings):
+    with engines.namespaces("", "dockerd", "containerd") as made, engines.dockerd(made, **settings):
         output(made.docker("load", "--input", f"{made.directory}/image.tar"))
         yield made
 
@@ -96,6 +95,7 @@ def test_the_exit_status_is_the_commands_or_says_why_there_is_none(
     assert left() == []
 
 
+@pytest.mark.alike
 def test_a_privileged_container_has_what_docker_itself_has(engine: Engines) -> None:
     status = output(engine.call("cat", "/proc/self/status"))
     ours = int(next(line for line in status.splitlines() if line.startswith("CapEff")).split()[1], 16)
@@ -138,3 +138,22 @@ def test_a_file_is_built_into_an_image_and_runs(engine: Engines) -> None:
     (folder / "Dockerfile").write_text(recipe)
     output(engine.docker("build", "--network=none", "--memory=100m", "--tag=made", str(folder)))
     assert output(engine.docker("run", "--rm", "--network=none", "made")) == "built"
+    assert not engine.own("/run/pyrun").exists()
+
+
+@pytest.mark.alike
+def test_buildkit_builds_by_what_is_called_runc(engine: Engines) -> None:
+    """It names no state root, so that where containers were recorded tells who ran them."""
+    folder = engine.directory / "buildkit"
+    folder.mkdir()
+    (folder / "Dockerfile").write_text(f"FROM {IMAGE}\nRUN echo built > /made\nCMD cat /made\n")
+    command = ("build", "--network=none", "--tag=made-by-buildkit", str(folder))
+    output(engine.docker(*command, DOCKER_BUILDKIT="1"))
+    assert engine.own("/run/pyrun/.lock").exists()
+    assert output(engine.docker("run", "--rm", "--network=none", "made-by-buildkit")) == "built"
+
+
+@pytest.mark.alike
+def test_a_container_has_the_network_that_docker_makes_by_a_hook(engine: Engines) -> None:
+    devices = output(engine.docker("run", "--rm", IMAGE, "cat", "/proc/net/dev"))
+    assert {line.split(":")[0].strip() for line in devices.splitlines()[2:]} == {"lo", "eth0"}
