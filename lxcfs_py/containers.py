@@ -54,6 +54,7 @@ _HELD = 1_000_000_000
 """Nanoseconds beyond its time for which a text is shown whose container blocks."""
 _MOST_RECENT = 64
 """Files whose text is at hand."""
+_NOTHING = (0, 0, b"")
 _MOST_DESCRIPTORS = 1 << 20
 """No process has more."""
 
@@ -128,6 +129,8 @@ class Shown:
 class Serving(worker.Loop):
     """The process of this connection; `mounted` is the mount's time, nanoseconds since the epoch."""
 
+    _alone = True
+
     def __init__(
         self,
         channel: Channel,
@@ -150,6 +153,8 @@ class Serving(worker.Loop):
         self._containers = containers
         self._shown = shown
         self._mounted = mounted
+        self._told = _NOTHING
+        """Node, monotonic nanoseconds until when that holds, and the answer."""
         there = (item for item in inodes.PATHS.items() if item[0] not in inodes.LAYS or host.exists(item[1]))
         self._places = {path: place for place, path in there}
 
@@ -185,10 +190,19 @@ class Serving(worker.Loop):
         """Nothing that a container's files said is to be believed any more."""
         for node in inodes.files(number):
             self._shown.outdate(node)
+            self._told = _NOTHING
             self._channel.answer(protocol.forget_attributes(node))
 
     def _getattr(self, request: Request) -> bytes:
-        return protocol.kept_attributes(request.unique, self._inode(request.node))
+        """All who read a file ask at once when its time is over: for all but the first it is answered already."""
+        node, until, told = self._told
+        now = time.monotonic_ns()
+        if node == request.node and until > now:
+            return protocol.told_again(told, request.unique, until - now)
+        inode = self._inode(request.node)
+        told = protocol.kept_attributes(request.unique, inode)
+        self._told = inode.node, now + inode.valid, told
+        return told
 
     def _read(self, request: Request) -> bytes:
         assert isinstance(request.argument, Read)

@@ -11,6 +11,7 @@ import os
 import time
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from lxcfs_py import inodes, running
 from lxcfs_py.caller import Callers, Chooser, Container
@@ -23,11 +24,23 @@ from lxcfs_py.rundir.announced import Announcements
 from lxcfs_py.rundir.numbers import Numbered, Numbers
 
 _TRUST = 1_000_000_000
-"""Nanoseconds for which a cgroup is believed to be in the hierarchies that it was in."""
+"""Nanoseconds for which a cgroup is believed to be in the hierarchies that it was in, and its policy, unless somebody
+looks up its name or all policies are read anew."""
 _MOST = 1024
 """Cgroups that are remembered."""
 _LOOKED_AT = 4
 """Containers that are looked at whenever there is a new one: whether they are gone."""
+
+
+class _Found(NamedTuple):
+    """A cgroup, and what is in force for it."""
+
+    until: int
+    """Monotonic nanoseconds."""
+    generation: int
+    """Of the policies."""
+    cgroup: Cgroup
+    policy: Policy
 
 
 class Containers:
@@ -46,7 +59,8 @@ class Containers:
         self._numbers = Numbers(directory)
         self._policies = policies
         self._hosts_text = hosts_text
-        self._cgroups: OrderedDict[int, tuple[int, Cgroup]] = OrderedDict()
+        self._found: OrderedDict[int, _Found] = OrderedDict()
+        """By number."""
         self._gone: list[str] = []
         self._chosen: dict[int, Policy | None] = {}
         """By number: what was in force when its name was last looked up."""
@@ -59,11 +73,11 @@ class Containers:
             raise _failure(errno.ENOENT, f"container {pid}")
         if numbered.path == "/":
             return None
-        cgroup = self._cgroup(pid, numbered.path)
-        identity = cgroup.identity(self._host)
+        found = self._find(pid, numbered.path)
+        identity = found.cgroup.identity(self._host)
         if identity != numbered.identity:
             raise _failure(errno.ENOENT, numbered.path)
-        return None if self._hosts_text[0] else Container(cgroup, identity, 0, 0, 0, self._policies.of(cgroup))
+        return None if self._hosts_text[0] else Container(found.cgroup, identity, 0, 0, 0, found.policy)
 
     def number(self, key: str) -> int | None:
         """The number of the container of a key; None where there is none now."""
@@ -83,6 +97,7 @@ class Containers:
 
     def chosen_anew(self, number: int) -> bool:
         """Whether another policy is in force for a container than when this was last asked, or nobody asked before."""
+        self._found.pop(number, None)
         try:
             container = self.container(number)
         except OSError:
@@ -126,24 +141,24 @@ class Containers:
         except OSError:
             numbered = self._numbers.forget(number)
             self._gone.append(_key(numbered))
-            self._cgroups.pop(number, None)
+            self._found.pop(number, None)
             self._chosen.pop(number, None)
             for node in inodes.files(number):
                 self.announcements.remove(node)
 
-    def _cgroup(self, number: int, path: str) -> Cgroup:
-        known = self._cgroups.get(number)
-        now = time.monotonic_ns()
-        if known is not None and known[0] > now:
-            return known[1]
+    def _find(self, number: int, path: str) -> _Found:
+        known = self._found.get(number)
+        now, generation = time.monotonic_ns(), self._policies.generation[0]
+        if known is not None and known.until > now and known.generation == generation:
+            return known
         cgroup = lookup.at(self._host, self._hierarchies, path)
         if cgroup is None:
             raise _failure(errno.ENOENT, path)
-        self._cgroups[number] = now + _TRUST, cgroup
-        self._cgroups.move_to_end(number)
-        while len(self._cgroups) > _MOST:
-            self._cgroups.popitem(last=False)
-        return cgroup
+        found = self._found[number] = _Found(now + _TRUST, generation, cgroup, self._policies.of(cgroup))
+        self._found.move_to_end(number)
+        while len(self._found) > _MOST:
+            self._found.popitem(last=False)
+        return found
 
 
 def _key(numbered: Numbered) -> str:

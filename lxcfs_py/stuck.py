@@ -1,7 +1,8 @@
 """Which worker is at one request for too long, and what becomes of it.
 
 While requests come the supervisor looks at the slots every _TICK, and not at all when nobody reads: a worker calls it
-(`rundir.stalls`). What it does when requests hang:
+(`rundir.stalls`). Who serves alone is glanced at more seldom, and looked at as the others once it is seen at a request.
+What it does when requests hang:
 
 1. When all workers of a connection are at one request each for longer than a moment, a spare one is started, if there
    are any; it is ended when that has not been so for a while.
@@ -33,9 +34,13 @@ from lxcfs_py.rundir.stalls import CALL, Stalls
 _log = logging.getLogger(__name__)
 
 _TICK = 0.05
-"""Seconds from one look to the next."""
+"""Seconds from one look to the next, usually."""
 _QUIET = 20
 """Looks in a row at which nobody is at a request: then we sleep."""
+_GLANCE = 0.25
+"""Seconds from one look to the next while only those read whom one process serves alone."""
+_GLANCES = 4
+"""The same as _QUIET for these. A divisor of it."""
 _SLOW = 0.05
 """Seconds at one request after which a worker does not count as free."""
 _CALM = 40
@@ -72,33 +77,39 @@ class Watch:
     _calm: Counter[str] = field(default_factory=Counter)
     """By connection: looks since all its workers were busy."""
     _looked: float = 0.0
+    _pause: float = _TICK
+    """Seconds from one look to the next."""
     _quiet: int = _QUIET + 1
 
     def begin(self) -> None:
         """Somebody reads: look from now on."""
-        self.stalls.watch(True)
+        self._pause = _GLANCE if self.stalls.come() else _TICK
         self._looked, self._quiet = time.monotonic(), 0
 
     def until_look(self) -> float:
         """Seconds until the next look."""
-        return _NEVER if self._quiet > _QUIET else max(0.0, self._looked + _TICK - time.monotonic())
+        return _NEVER if self._quiet > _QUIET else max(0.0, self._looked + self._pause - time.monotonic())
 
     def look(self) -> None:
         """Look at every slot, if it is time."""
         if self.until_look() > 0:
             return
         now = time.monotonic()
-        passed, self._looked = min(now - self._looked, 2 * _TICK), now
+        passed, self._looked = min(now - self._looked, 2 * self._pause), now
         before, self._seen = self._seen, {}
+        again = False
         for child in self.children:
             if child.slot is not None and child.pid and (unique := child.slot.recovers() or child.slot.unique()):
                 seen = before.get(child.pid)
                 if seen is None or seen.unique != unique:
                     seen = _Seen(unique, -passed)
+                else:
+                    again = True
                 seen.seconds += passed
                 self._seen[child.pid] = seen
-        for connection in {id(each): each for child in self.children if (each := child.connection)}.values():
-            self._see_to(connection, [child for child in self.children if child.connection is connection])
+        if again or any(child.spare for child in self.children):
+            for connection in {id(each): each for child in self.children if (each := child.connection)}.values():
+                self._see_to(connection, [child for child in self.children if child.connection is connection])
         self._rest()
 
     def _see_to(self, connection: Connection, group: list[Child]) -> None:
@@ -151,11 +162,12 @@ class Watch:
     def _rest(self) -> None:
         """Sleep when all has been quiet for a while; but look once more after saying so."""
         if self._seen:
-            if self._quiet >= _QUIET:
+            if self._quiet >= _QUIET or self._pause > _TICK:
                 self.stalls.watch(True)
-            self._quiet = 0
+            self._quiet, self._pause = 0, _TICK
             return
-        self._quiet += not any(child.spare for child in self.children)
+        if not any(child.spare for child in self.children):
+            self._quiet += _QUIET // _GLANCES if self._pause > _TICK else 1
         if self._quiet == _QUIET:
             self.stalls.count_lost(len(self.children.lost))
             self.stalls.watch(False)

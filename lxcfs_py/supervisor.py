@@ -238,12 +238,13 @@ class Supervisor:
                 orders.obey(got.si_signo, self.config.run_dir)
             if got is not None and got.si_signo == CALL:
                 watch.begin()
-            for child, pid, status in self._children.reap():
-                self._died(child, pid, status)
-            if self._hand_over():
-                return True
-            if self._is_lent():
-                continue  # it ends our workers
+            if got is not None or self._heir is not None:  # else nobody died, and nobody asks for anything
+                for child, pid, status in self._children.reap():
+                    self._died(child, pid, status)
+                if self._hand_over():
+                    return True
+                if self._is_lent():
+                    continue  # it ends our workers
             if self._children.restart():
                 self._say_who()
             watch.look()

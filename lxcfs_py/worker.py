@@ -36,7 +36,7 @@ from lxcfs_py.rest import Rest
 from lxcfs_py.rundir.counters import NUMBERED, Counters
 from lxcfs_py.rundir.nodes import Nodes
 from lxcfs_py.rundir.slot import Slot
-from lxcfs_py.rundir.stalls import CALL, QUIET, Stalls
+from lxcfs_py.rundir.stalls import CALL, GLANCED_AT, QUIET, Stalls
 from lxcfs_py.rundir.texts import Texts
 
 _log = logging.getLogger(__name__)
@@ -84,6 +84,9 @@ class Loop:
     """Serves one connection out of one slot; `before` are the slots of the workers that come before it, `answers` what
     there is an answer to beside what each read-only tree says; `stalls` is None where nobody watches."""
 
+    _alone = False
+    """Whether no other process serves this connection, so that nobody waits for another than this one."""
+
     def __init__(
         self,
         channel: Channel,
@@ -122,13 +125,14 @@ class Loop:
         slot, before, next_request, serve = self._slot, self._before, self._channel.next_request, self._serve
         stalls = self._stalls
         state = (QUIET,) if stalls is None else stalls.state
+        calm = (QUIET, GLANCED_AT) if self._alone else (QUIET,)
         if slot.length():
             self._finish()
         slot.take(True)
         while length := next_request():
             if rest is not None and not rest.over:
                 rest.end()
-            if state[0] == QUIET:
+            if state[0] in calm:
                 serve(length)
             else:
                 self._serve_warily(length)
@@ -168,7 +172,7 @@ class Loop:
         """Have it watched how long this takes, and do not ask a container that blocks."""
         stalls = self._stalls
         assert stalls is not None
-        stalls.call()
+        stalls.call(alone=self._alone)
         key = self._asks() if stalls.remembers() else 0
         if stalls.blocks(key):
             self._serve(length, self._without_container)

@@ -11,6 +11,10 @@ LONGEST = 200
 """Characters of a key that tells its path."""
 WITHOUT_HASH = 160
 """Characters of a longer path that its key tells."""
+_SPELLINGS = {
+    byte: f"\\x{byte:02x}" for byte in range(256) if byte > 127 or not (chr(byte).isalnum() or chr(byte) in ":_.")
+} | {ord("/"): "-"}
+_DOT = f"\\x{ord('.'):02x}"
 _HEX = re.compile(r"\\x([0-9a-f]{2})")
 
 
@@ -32,16 +36,8 @@ def spelled(path: str) -> str:
     plain = path.strip("/")
     if not plain:
         return ROOT
-    out = []
-    for index, byte in enumerate(os.fsencode(plain)):
-        char = chr(byte)
-        if char == "/":
-            out.append("-")
-        elif (char.isalnum() and byte < 128) or char in ":_" or (char == "." and index):
-            out.append(char)
-        else:
-            out.append(f"\\x{byte:02x}")
-    return "".join(out)
+    name = os.fsencode(plain).decode("latin-1").translate(_SPELLINGS)
+    return f"{_DOT}{name[1:]}" if name.startswith(".") else name
 
 
 def unescaped(key: str) -> str:

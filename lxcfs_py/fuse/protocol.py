@@ -168,7 +168,8 @@ FATTR_SIZE = 1 << 3
 _OUT = Struct("=IiQ")
 _ATTRIBUTES = "QQQQQQIIIIIIIIII"
 _ENTRY_OUT = Struct("=IiQQQQQII" + _ATTRIBUTES)
-_ATTRIBUTES_OUT = Struct("=IiQQII" + _ATTRIBUTES)
+_ATTRIBUTES_HEAD = Struct("=IiQQII")
+_ATTRIBUTES_OUT = Struct(_ATTRIBUTES_HEAD.format + _ATTRIBUTES)
 _OPEN_OUT = Struct("=IiQQII")
 _STATFS_OUT = Struct("=IiQQQQQQIIII24x")
 _WORD_OUT = Struct("=IiQI4x")
@@ -392,6 +393,12 @@ def kept_entry(unique: int, inode: Inode, names: int) -> bytes:
 def kept_attributes(unique: int, inode: Inode) -> bytes:
     """The reply of a GETATTR."""
     return _ATTRIBUTES_OUT.pack(_ATTRIBUTES_OUT.size, 0, unique, *divmod(inode.valid, _SECOND), 0, *_kept(inode))
+
+
+def told_again(told: bytes, unique: int, valid: int) -> bytes:
+    """What `kept_attributes` gives for another request, a moment later."""
+    head = _ATTRIBUTES_HEAD.pack(_ATTRIBUTES_OUT.size, 0, unique, *divmod(valid, _SECOND), 0)
+    return head + told[_ATTRIBUTES_HEAD.size :]
 
 
 def _kept(inode: Inode) -> tuple[int, ...]:

@@ -2,7 +2,8 @@
 looks at for each request, and what of which container was found to block.
 
 While nobody reads, the supervisor sleeps. The first worker that takes a request then calls it; it looks at the slots
-until all has been quiet for a while (`stuck`).
+until all has been quiet for a while (`stuck`). What it looks for there is workers who need help at once; to one who
+serves alone it glances seldom, so that who reads what the kernel keeps costs next to nothing.
 
 A file of a container that blocks is remembered, by a number that the worker makes: it is then answered without asking
 the container's cgroup, and after a while one request tries again. That time is twice the time-out at first, and doubles
@@ -26,6 +27,7 @@ _HEAD = 4
 _SUPERVISOR, _ASKED = 1, 2
 """The first word is the two bytes."""
 _WATCHED, _REMEMBERED = range(2)
+_ASLEEP, _WATCHES, _GLANCES = range(3)
 _ALL, _NEW, _NOBODY = range(3)
 _MANY = 16
 """Processes that hang in the kernel."""
@@ -37,7 +39,8 @@ _MOST_DOUBLINGS = 5
 _SECOND = 1_000_000_000
 _FORGOTTEN = 600 * _SECOND
 """Nanoseconds after its time that one is no longer remembered who never asked again."""
-QUIET = int.from_bytes(bytes((1, 0)), sys.byteorder)
+QUIET = int.from_bytes(bytes((_WATCHES, 0)), sys.byteorder)
+GLANCED_AT = int.from_bytes(bytes((_GLANCES, 0)), sys.byteorder)
 
 Clock = Callable[[], int]
 
@@ -49,14 +52,17 @@ class Stalls:
         self._words = map_words(f"{directory}/stalls", _HEAD + _MOST * _FIELDS)
         self._flags = self._words[:1].cast("B")
         self.state = self._flags[:2].cast("H")
-        """One word: `QUIET` while the supervisor watches and nothing is remembered."""
+        """One word: `QUIET` while the supervisor watches and nothing is remembered, `GLANCED_AT` while it only
+        glances."""
         self._timeout = int(timeout * _SECOND)
         self._now = now
 
-    def call(self) -> None:
-        """Have the supervisor watch, unless it does or was called."""
-        if not self._flags[_WATCHED]:
-            self._flags[_WATCHED] = 1
+    def call(self, *, alone: bool = False) -> None:
+        """Have the supervisor watch, unless it does or was called; where one serves `alone`, so that no other could
+        help out, a glance now and then is enough."""
+        wanted = _GLANCES if alone else _WATCHES
+        if self._flags[_WATCHED] not in (_WATCHES, wanted):
+            self._flags[_WATCHED] = wanted
             if pid := self._words[_SUPERVISOR]:
                 with suppress(OSError, OverflowError):
                     os.kill(pid, CALL)
@@ -66,7 +72,15 @@ class Stalls:
         self._words[_SUPERVISOR] = os.getpid()
         if not watched:
             self._keep_only(self._now() - _FORGOTTEN)
-        self._flags[_WATCHED] = watched
+        self._flags[_WATCHED] = _WATCHES if watched else _ASLEEP
+
+    def come(self) -> bool:
+        """The supervisor watches as it was called to, or as closely as it can; whether to glance is enough."""
+        if self._flags[_WATCHED] != _GLANCES:
+            self.watch(True)
+            return False
+        self._words[_SUPERVISOR] = os.getpid()
+        return True
 
     def count_lost(self, lost: int) -> None:
         """So many processes hang in the kernel. There are to be no more: what blocked is not tried again, and when they

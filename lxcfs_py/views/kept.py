@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
+from struct import Struct
 from typing import NamedTuple
 
 CELL = 32
@@ -21,6 +23,10 @@ _DIGITS = 12
 """Of a number of kB, however large the machine is."""
 
 _MEMINFO = re.compile(rb"([^:\n]+:) *(\d+(?: kB)?\n)")
+_MASK = bytes.maketrans(b" 0123456789", b"0" * 11)
+_MASKED_MEMINFO = re.compile(rb"([^:\n]+:)0+(?:kB)?\n")
+_LONGEST = 1 + _DIGITS + len(b" kB\n")
+"""A value of meminfo."""
 _SWAP = re.compile(rb"^(\S+[ \t]+\S+)[ \t]+(\d+)[ \t]+(\d+)[ \t]+(-?\d+)\n", re.MULTILINE)
 _CLOCK = re.compile(rb"^([^:\n]*(?:MHz|clock|BogoMIPS)[^:\n]*:) *([^\n]*\n)", re.MULTILINE)
 """Lines of cpuinfo that change while the machine runs: x86's and s390's MHz, powerpc's clock, arm's BogoMIPS."""
@@ -56,7 +62,36 @@ def _set(text: bytes, pattern: re.Pattern[bytes], cell: Callable[[re.Match[bytes
 
 def meminfo(text: bytes) -> bytes:
     """Lines of 32 bytes, or 64 with a very long label."""
-    return _set(text, _MEMINFO, lambda line: (line[1], line[2], 1 + _DIGITS + len(b" kB\n")))
+    shape = _shape(text.translate(_MASK))
+    if shape is not None:
+        return shape.form % shape.pieces.unpack(text)
+    return _set(text, _MEMINFO, lambda line: (line[1], line[2], _LONGEST))
+
+
+class _Shape(NamedTuple):
+    """form % pieces of a text: the same with blanks between label and value."""
+
+    pieces: Struct
+    form: bytes
+
+
+@lru_cache(maxsize=16)
+def _shape(masked: bytes) -> _Shape | None:
+    """Of all texts that are the same but for blanks and digits, as what is rendered at each expiry is; None where a
+    line is longer than its cell."""
+    pieces, form = "", b""
+    length = 0
+    for line in masked.splitlines(keepends=True):
+        found = _MASKED_MEMINFO.fullmatch(line)
+        label = len(found[1]) if found else len(line)
+        end = -(-(length + label + _LONGEST) // CELL) * CELL if found else length + len(line)
+        more = end - length - len(line)
+        if more < 0:
+            return None
+        pieces += f"{label}s{len(line) - label}s"
+        form += b"%b" + b" " * more + b"%b"
+        length = end
+    return _Shape(Struct(pieces), form)
 
 
 def swaps(text: bytes) -> bytes:

@@ -26,6 +26,8 @@ from tests import cgroups
 from tests.system import serving
 
 START_SECONDS = 20
+IN_MEMORY = Path("/dev/shm")
+"""A file system in memory, as /run is, where a run directory usually lies."""
 STOP_SECONDS = 20
 
 
@@ -94,7 +96,7 @@ def debian_version() -> str:
 
 
 @contextmanager
-def daemon(name: str, group: str, command: Command | None = None, parent: Path | None = None) -> Iterator[Daemon]:
+def daemon(name: str, group: str, command: Command | None = None, parent: Path = IN_MEMORY) -> Iterator[Daemon]:
     """Start one of COMMANDS or another, hand it out when it serves, stop it and see that its mount went; `parent` is
     where its folder is made."""
     command = command or COMMANDS[name]

@@ -48,14 +48,16 @@ class AllTheSame:
 
 
 class Kernel:
-    """The other end of one request."""
+    """The other end, which sends one request each time."""
 
-    def __init__(self, slot: Slot, raw: bytes) -> None:
+    def __init__(self, slot: Slot) -> None:
         self._slot = slot
-        self._raw = raw
-        self.reply = b""
+        self._raw = self.reply = b""
         self.disbelieved: list[int] = []
         """Inodes whose attributes it was told to forget, before the reply."""
+
+    def send(self, raw: bytes) -> None:
+        self._raw, self.reply, self.disbelieved = raw, b"", []
 
     def next_request(self) -> int:
         raw, self._raw = self._raw, b""
@@ -107,6 +109,11 @@ class Rig:
         mounts = hierarchy.find(self.host)
         self.containers = Containers(self.host, mounts, directory, self.policies, self.hosts_text)
         self.shown = Shown(Filesystem(self.host, self.containers, self.run_dir), Announcements(directory), self.max_age)
+        self.kernel = Kernel(self.slot)
+        counters = self.run_dir.counters
+        self.serving = Serving(
+            self.kernel, self.slot, self.host, self.containers, self.shown, counters, mounted=7 * SECOND
+        )
 
     def make(self, path: str = PATH, limit: int = 64 << 20) -> None:
         (self.root / TOP / path[1:]).mkdir(parents=True)
@@ -123,12 +130,11 @@ class Rig:
     def ask(self, opcode: int, body: bytes, node: int) -> tuple[int, bytes]:
         """Errno and body of the reply to a request."""
         raw = struct.pack("=IIQQIIII", 40 + len(body), opcode, 100, node, 0, 0, 4242, 0) + body
-        kernel = Kernel(self.slot, raw)
-        Serving(kernel, self.slot, self.host, self.containers, self.shown, self.run_dir.counters, 7 * SECOND).run()
-        self.disbelieved = kernel.disbelieved
-        length, number, unique = struct.unpack_from("=IiQ", kernel.reply)
-        assert (length, unique) == (len(kernel.reply), 100)
-        return -number, kernel.reply[16:]
+        self.kernel.send(raw)
+        self.serving.run()
+        length, number, unique = struct.unpack_from("=IiQ", self.kernel.reply)
+        assert (length, unique) == (len(self.kernel.reply), 100)
+        return -number, self.kernel.reply[16:]
 
     def lookup(self, *names: str, node: int = 1) -> Inode:
         for name in names:
@@ -212,11 +218,11 @@ def test_another_policy_is_in_force_at_once_when_the_name_is_looked_up(rig: Rig)
     rig.policies.policy = Policy(cpus="host")
     assert rig.getattr(found.node).changed == found.changed
     top = rig.lookup(KEY)
-    assert rig.disbelieved == list(inodes.files(top.node >> inodes.BITS))
+    assert rig.kernel.disbelieved == list(inodes.files(top.node >> inodes.BITS))
     assert rig.getattr(found.node).changed > found.changed
     assert rig.read(found.node) == (rig.root / "sys/devices/system/cpu/online").read_bytes() != b"0\n"
     rig.lookup(KEY)
-    assert rig.disbelieved == []
+    assert rig.kernel.disbelieved == []
 
 
 def test_what_it_says_is_in_force_for_its_time(rig: Rig) -> None:
@@ -227,6 +233,20 @@ def test_what_it_says_is_in_force_for_its_time(rig: Rig) -> None:
     assert (later.changed, later.size) == (found.changed, found.size)
     assert later.valid < HOUR
     assert rig.read(found.node).startswith(b"MemTotal:              65536 kB\n")
+
+
+def test_who_asks_what_was_just_told_is_told_the_same_for_what_is_left_of_its_time(rig: Rig) -> None:
+    rig.make()
+    found, other = rig.lookup(KEY, "proc", "meminfo"), rig.lookup(KEY, "proc", "cpuinfo")
+    first = rig.getattr(found.node)
+    second = rig.getattr(found.node)
+    assert 0 < second.valid < first.valid <= HOUR
+    first.valid = second.valid
+    assert second == first
+    assert rig.getattr(other.node).size == other.size
+    rig.shown._max_age = 0  # as if its time were over
+    rig.limit(32 << 20)
+    assert rig.getattr(found.node).changed > found.changed
 
 
 def test_a_changed_text_has_another_time_and_the_same_text_the_same(rig: Rig) -> None:

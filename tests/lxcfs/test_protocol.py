@@ -228,6 +228,11 @@ REPLIES = [
         id="kept attributes",
     ),
     pytest.param(
+        protocol.told_again(protocol.kept_attributes(2, _KEPT), 3, 2_000_000_001),
+        "78000000 00000000 0300000000000000 0200000000000000 01000000 00000000" + _KEPT_INODE.hex(),
+        id="kept attributes again",
+    ),
+    pytest.param(
         protocol.statfs(2),
         "60000000 00000000 0200000000000000" + "00" * 40 + "00100000 ff000000 00000000 00000000" + "00" * 24,
         id="no blocks",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lxcfs_py.rundir.stalls import QUIET, Stalls
+from lxcfs_py.rundir.stalls import GLANCED_AT, QUIET, Stalls
 
 SECOND = 1_000_000_000
 
@@ -98,3 +98,14 @@ def test_a_worker_sees_in_one_word_whether_there_is_anything_to_heed(stalls: Sta
     assert stalls.state[0] == QUIET
     stalls.remember(7)
     assert stalls.state[0] != QUIET
+
+
+def test_who_serves_alone_is_content_with_a_glance_and_no_other_is(stalls: Stalls) -> None:
+    stalls.call(alone=True)
+    assert stalls.state[0] == GLANCED_AT
+    assert stalls.come(), "a glance is enough"
+    stalls.call()
+    assert stalls.state[0] == QUIET
+    stalls.call(alone=True)
+    assert stalls.state[0] == QUIET, "more than a glance is as good"
+    assert not stalls.come()

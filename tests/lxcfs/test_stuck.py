@@ -159,3 +159,28 @@ def test_a_request_that_was_taken_just_when_it_went_to_sleep_is_seen(rig: Rig) -
     at(one, 2)
     rig.look(8)
     assert rig.dead() == ["worker-0"]
+
+
+def test_it_glances_at_who_serves_alone_and_looks_once_that_is_at_a_request(rig: Rig) -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGURG])
+    rig.look(21)
+    rig.stalls.call(alone=True)
+    rig.watch.begin()
+    assert rig.watch.until_look() > 0.1, "a glance"
+    rig.look()
+    assert rig.watch.until_look() > 0.1, "and another"
+    at(next(iter(rig.children)), 2)
+    rig.look()
+    assert rig.watch.until_look() < 0.1, "now it looks"
+    rig.look(6)
+    assert rig.dead() == ["worker-0"]
+
+
+def test_after_some_glances_at_nothing_it_sleeps(rig: Rig) -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGURG])
+    rig.look(21)
+    rig.stalls.call(alone=True)
+    rig.watch.begin()
+    rig.look(5)
+    assert rig.watch.until_look() > 1000
+    assert rig.stalls.state[0] == 0

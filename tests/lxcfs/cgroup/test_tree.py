@@ -341,6 +341,20 @@ def test_a_key_is_a_file_name_and_different_paths_have_different_ones(first: str
     assert (one == two) == (first.strip("/") == second.strip("/"))
 
 
+@pytest.mark.parametrize(
+    ("path", "key"),
+    [
+        ("/", "-"),
+        ("/a/b-c", "a-b\\x2dc"),
+        ("/.a/.b:_@%", "\\x2ea-.b:_\\x40\\x25"),
+        ("/\u00e9\udcff\\", "\\xc3\\xa9\\xff\\x5c"),
+    ],
+)
+def test_a_key_is_spelled_as_systemd_escapes_a_path(path: str, key: str) -> None:
+    assert keys.escaped(path) == key
+    assert keys.unescaped(key) == path
+
+
 def test_a_quota_is_worth_its_ratio_rounded_up() -> None:
     assert [Quota(quota, 100000).cpus for quota in (1, 50000, 100000, 100001, 250000)] == [1, 1, 1, 2, 3]
 
