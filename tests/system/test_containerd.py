@@ -74,7 +74,7 @@ def test_a_command_that_is_not_there_is_told_in_words_that_clients_know(engine: 
     assert left(name) == []
 
 
-def test_a_task_is_paused_resumed_killed_and_removed(engine: Engines) -> None:
+def test_a_task_is_asked_paused_resumed_killed_and_removed(engine: Engines) -> None:
     name = new_name()
 
     def status() -> str:
@@ -83,6 +83,8 @@ def test_a_task_is_paused_resumed_killed_and_removed(engine: Engines) -> None:
 
     output(run(engine, name, "sleep", "1000", options=("--detach",)))
     assert status() == "RUNNING"
+    assert output(engine.ctr("tasks", "exec", "--exec-id=one", name, "cat", "/proc/1/cmdline")) == "sleep\x001000\x00"
+    assert len(output(engine.ctr("tasks", "ps", name)).splitlines()) == 2
     output(engine.ctr("tasks", "pause", name))
     assert status() == "PAUSED"
     output(engine.ctr("tasks", "resume", name))

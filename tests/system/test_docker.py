@@ -115,10 +115,33 @@ def test_what_is_changed_of_a_container_that_runs_is_in_force_and_told_of(engine
     assert limit() == "128MiB 1"
     output(engine.docker("update", "--memory=200m", "--memory-swap=200m", "--cpus=2", sleeper))
     assert limit() == "200MiB 1"
+    assert output(engine.docker("exec", sleeper, "/bin/free", "-m")).split("Mem:")[1].split()[0] == "200"
     output(engine.docker("pause", sleeper))
     assert status() == "paused"
     output(engine.docker("unpause", sleeper))
     assert status() == "running"
+
+
+@pytest.mark.alike
+def test_a_command_more_runs_as_the_client_says(engine: Engines, sleeper: str) -> None:
+    def execute(*words: str) -> Done:
+        return engine.docker("exec", *words)
+
+    asked = ("--user=lxt", "--workdir=/tmp", "--env=WORD=said", sleeper)
+    assert output(execute(*asked, "sh", "-c", "id -un; pwd; echo $WORD")).split() == ["lxt", "/tmp", "said"]
+    assert output(execute("--tty", sleeper, "sh", "-c", "test -t 0 && test -t 1 && echo terminal")) == "terminal"
+    assert execute(sleeper, "sh", "-c", "exit 5").returncode == 5
+    missing = execute(sleeper, "nosuch")
+    assert missing.returncode in (126, 127)
+    assert "executable file not found in $PATH" in missing.stdout + missing.stderr
+    output(execute("--detach", sleeper, "sleep", "900"))
+    await_true(lambda: "sleep 900" in output(engine.docker("top", sleeper, "-o", "pid,args")))
+
+
+@pytest.mark.alike
+def test_a_terminal_is_the_containers(engine: Engines) -> None:
+    done = run(engine, "sh", "-c", "test -t 0 && test -t 1 && ls /dev/console", options=("--rm", "--tty"))
+    assert output(done) == "/dev/console"
 
 
 @pytest.mark.alike
