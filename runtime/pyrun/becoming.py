@@ -102,6 +102,14 @@ def _names(mask: int) -> str:
     return " ".join(names) or hex(mask)
 
 
+def _chdir(_: Becoming, step: plan.Chdir) -> None:
+    try:
+        os.chdir(step.path)
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        raise Failure(f'chdir to cwd ("{step.path}") set in config.json failed: {why}') from error
+
+
 def _find_command(becoming: Becoming, step: plan.FindCommand) -> None:
     becoming.command = process.find(step)
 
@@ -130,7 +138,7 @@ STEPS: dict[type, Callable[[Any, Any], None]] = {
     plan.NoNewPrivileges: lambda _, __: process.no_new_privileges(),
     plan.SetUser: _set_user,
     plan.SetCapabilities: _set_capabilities,
-    plan.Chdir: lambda _, step: os.chdir(step.path),
+    plan.Chdir: _chdir,
     plan.FindCommand: _find_command,
     plan.FilterCalls: _filter_calls,
     plan.Release: release,

@@ -277,14 +277,22 @@ def _failed(error: BaseException, options: Parsed) -> int:
         traceback.print_exception(error)
     lines = errors.describe(error)
     print(f"pyrun: {lines[0]}", *lines[1:], sep="\n", file=sys.stderr)
-    _log(options, "error", lines[0])
     command = options.words[0] if options.words else ""
-    status = int(getattr(error, "status", 1))
-    if command == "launch" and status == 1:
-        return LAUNCH_FAILED
-    if command == "exec":
-        return EXEC_FAILED
-    return status if command in ("launch", "run") else 1
+    _log(options, "error", _in_runcs_form(command, error, lines[0]))
+    if command == "launch":
+        status = int(getattr(error, "status", 1))
+        return LAUNCH_FAILED if status == 1 else status
+    return EXEC_FAILED if command == "exec" else 1
+
+
+def _in_runcs_form(command: str, error: BaseException, line: str) -> str:
+    """An error as engines show it behind "OCI runtime create failed: "."""
+    if command not in ("create", "exec", "run"):
+        return line
+    from pyrun.channel import Failure
+
+    where = "unable to start container process: " if isinstance(error, Failure) else ""
+    return f"{'' if command == 'exec' else 'pyrun '}{command} failed: {where}{line}"
 
 
 def _log(options: Parsed, level: str, message: str) -> None:

@@ -19,7 +19,10 @@ _INT32 = 2**31 - 1
 _INT64 = 2**63 - 1
 _UINT16 = 2**16 - 1
 _UINT32 = 2**32 - 1
+_UINT32 = 2**32 - 1
 _UINT64 = 2**64 - 1
+_PERMISSIONS = 0o7777
+"""Of a mode; engines send what stat(2) says, with the type of the file in it."""
 _ID = 2**32 - 2
 """The largest uid or gid: 2**32 - 1 means "leave alone" to the kernel."""
 _DEVICE_NUMBER = 2**31 - 1
@@ -214,13 +217,13 @@ def _time_offset(clock: str, fields: Fields) -> spec.TimeOffset:
 def _device(fields: Fields) -> spec.Device:
     kind = fields.choice("type", ("c", "b", "u", "p"))
     read = fields.number if kind == "p" else fields.need
-    mode = fields.number("fileMode", 0, 0o7777)
+    mode = fields.number("fileMode", 0, _UINT32)
     return spec.Device(
         fields.path("path"),
         kind,
         read("major", 0, _DEVICE_NUMBER) or 0,
         read("minor", 0, _DEVICE_NUMBER) or 0,
-        0o666 if mode is None else mode,
+        0o666 if mode is None else mode & _PERMISSIONS,
         fields.number("uid", 0, _ID) or 0,
         fields.number("gid", 0, _ID) or 0,
     )

@@ -133,7 +133,10 @@ def _check_executable(path: str, named: str) -> None:
         status = NOT_FOUND if isinstance(error, FileNotFoundError | NotADirectoryError) else NOT_EXECUTABLE
         raise CommandError(f'exec: "{named}": stat {path}: {_reason(error)}', status, _IN_CONTAINER) from None
     if stat.S_ISDIR(found.st_mode):
-        raise CommandError(f'exec: "{named}": is a directory', NOT_EXECUTABLE, "name a program in it")
+        # Which of the two words an engine looks for depends on its age.
+        raise CommandError(
+            f'exec: "{named}": is a directory: permission denied', NOT_EXECUTABLE, "name a program in it"
+        )
     if not stat.S_ISREG(found.st_mode) or not os.access(path, os.X_OK, effective_ids=True):
         hint = "is it a program, and may the container's user execute it?"
         raise CommandError(f'exec: "{named}": permission denied', NOT_EXECUTABLE, hint)

@@ -187,6 +187,20 @@ def test_errors_go_to_the_log_in_the_form_that_engines_read(pyrun: Pyrun, tmp_pa
         assert 'level=error msg="container does not exist: x"' in lines[0]
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["run", "-b", "/no", "x"], "pyrun run failed: /no/config.json: no such file or directory"),
+        (["create", "-b", "/no", "x"], "pyrun create failed: /no/config.json: no such file or directory"),
+        (["exec", "x", "true"], "exec failed: container does not exist: x"),
+        (["start", "x"], "container does not exist: x"),
+    ],
+)
+def test_an_error_is_logged_as_engines_show_runcs(pyrun: Pyrun, tmp_path: Path, words: list[str], said: str) -> None:
+    pyrun("--log", str(tmp_path / "log"), "--log-format", "json", *words)
+    assert json.loads((tmp_path / "log").read_text())["msg"] == said
+
+
 def test_a_log_that_cannot_be_written_hides_no_error(pyrun: Pyrun, tmp_path: Path) -> None:
     result = pyrun("--log", str(tmp_path / "no" / "log"), "state", "x")
     assert result.status == 1

@@ -313,3 +313,9 @@ def test_no_mutation_is_more_than_a_spec_error(base: dict[str, Any], data: st.Da
         found = config.load(text)
         assert found.root.path
         assert found.process.args
+
+
+def test_a_devices_mode_may_have_the_type_of_the_file_in_it() -> None:
+    """As stat(2) says it: Podman sends that for a privileged container."""
+    device = {"path": "/dev/x", "type": "c", "major": 1, "minor": 3, "fileMode": 0o20644}
+    assert load_at("linux.devices", [device]).linux.devices[0].file_mode == 0o644

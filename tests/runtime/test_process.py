@@ -41,7 +41,7 @@ def test_a_command_with_a_slash_is_taken_as_it_is(directories: tuple[str, str]) 
         ("/no/such", 127, 'exec: "/no/such": stat /no/such: no such file or directory'),
         ("/etc/passwd/x", 127, 'exec: "/etc/passwd/x": stat /etc/passwd/x: not a directory'),
         ("/etc/passwd", 126, 'exec: "/etc/passwd": permission denied'),
-        ("/etc", 126, 'exec: "/etc": is a directory'),
+        ("/etc", 126, 'exec: "/etc": is a directory: permission denied'),
         ("/dev/null", 126, 'exec: "/dev/null": permission denied'),
     ],
 )

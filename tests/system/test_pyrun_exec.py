@@ -113,8 +113,12 @@ FAILURES = [
     (["/no/such"], 'exec: "/no/such": stat /no/such: no such file or directory'),
     (["/bin"], 'exec: "/bin": is a directory'),
     (["/plain"], 'exec: "/plain": permission denied'),
+    (["/own"], "leads to the runtime's own executable"),
     (["/hanging"], 'exec: "/hanging": permission denied'),
-    (["--cwd", "/no/such", "@", "true"], "cannot go to /no/such: no such file or directory"),
+    (
+        ["--cwd", "/no/such", "@", "true"],
+        'chdir to cwd ("/no/such") set in config.json failed: no such file or directory',
+    ),
     (["--cwd", "such", "@", "true"], 'process.cwd: must be an absolute path, not "such"'),
     (["--process", "/no/such", "@"], "/no/such: no such file or directory"),
     (["--console-socket", "/no/such", "@", "true"], "cannot use console socket if pyrun will not detach"),
@@ -130,14 +134,26 @@ FAILURES = [
 def test_what_cannot_be_executed_is_told_and_leaves_no_process(pyrun: Pyrun, running: str, tmp_path: Path) -> None:
     write(tmp_path / "bundle/rootfs/plain", "")
     write(tmp_path / "bundle/rootfs/hanging", "#!/fifo\n", 0o755)
+    write(tmp_path / "bundle/rootfs/own", "#!/proc/self/exe\n", 0o755)
     os.mkfifo(tmp_path / "bundle/rootfs/fifo", 0o755)
     for words, said in FAILURES:
         there = [running if word == "@" else word for word in words]
         there = there if "@" in words or words[0].startswith("lxt") else [running, *there]
         done = pyrun.call("--log", str(tmp_path / "log"), "exec", *there)
         assert (done.returncode, said in done.stderr.splitlines()[0]) == (255, True), done
-        assert said in (tmp_path / "log").read_text().splitlines()[-1].replace("\\", "")
+        logged = (tmp_path / "log").read_text().splitlines()[-1].replace("\\", "")
+        assert 'msg="exec failed: ' in logged
+        assert said in logged
     assert json.loads(pyrun.must("ps", "--format", "json", running)) == [pyrun.state(running)["pid"]]
+
+
+def test_modules_of_the_containers_files_are_not_imported(pyrun: Pyrun, running: str, tmp_path: Path) -> None:
+    """The interpreter that becomes the command must not run the container's Python on the way there."""
+    library = tmp_path / "bundle/rootfs" / Path(os.__file__).parent.relative_to("/")
+    for name in ("traceback", "subprocess", "json", "pwd", "linecache", "enum"):
+        write(library / f"{name}.py", "open('/dev/shm/was-imported', 'w')\n")
+    pyrun.call("exec", running, "no-such-command")
+    pyrun.must("exec", running, "sh", "-c", "! [ -e /dev/shm/was-imported ]")
 
 
 def test_a_process_file_that_is_wrong_is_told_with_its_path(pyrun: Pyrun, running: str, tmp_path: Path) -> None:
@@ -179,17 +195,23 @@ def test_detached_it_goes_on_in_the_containers_cgroups(pyrun: Pyrun, running: st
     assert Path(f"/proc/{pid}/cmdline").read_bytes() == b"sleep\x00599\x00"
     assert _of(pid) == _of(init)
     assert json.loads(pyrun.must("ps", "-f", "json", running)) == sorted([init, pid])
-    head, *rows = pyrun.must("ps", running).splitlines()
-    assert "PID" in head.split()
-    assert sorted(int(row.split()[1]) for row in rows) == sorted([init, pid])
-    assert [row.split() for row in pyrun.must("ps", running, "-o", "pid,comm").splitlines()[1:]] == [
-        [str(number), "sleep"] for number in sorted([init, pid])
-    ]
     pyrun.must("kill", "--all", running, "KILL")
     descriptors = [os.pidfd_open(number) for number in (init, pid) if Path(f"/proc/{number}").exists()]
     for descriptor in descriptors:
         assert select.select([descriptor], [], [], SECONDS)[0]
         os.close(descriptor)
+
+
+def test_ps_shows_of_its_table_what_is_the_containers(pyrun: Pyrun, running: str) -> None:
+    if subprocess.run(["ps", "-e"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode:
+        pytest.skip("ps does not run on this kernel")
+    init = str(pyrun.state(running)["pid"])
+    head, *rows = pyrun.must("ps", running).splitlines()
+    assert "PID" in head.split()
+    assert [row.split()[1] for row in rows] == [init]
+    assert pyrun.must("ps", running, "-e", "-o", "comm,pid").split() == ["COMMAND", "PID", "sleep", init]
+    assert "no column PID" in pyrun.call("ps", running, "-e", "-o", "comm").stderr
+    assert "exited with 1" in pyrun.call("ps", running, "--no-such-option").stderr
 
 
 def test_a_detached_process_outlives_its_caller_and_only_it(pyrun: Pyrun, running: str, tmp_path: Path) -> None:

@@ -147,7 +147,7 @@ def test_modules_of_the_containers_files_are_not_imported(pyrun: Pyrun, tmp_path
     library = directory / "rootfs" / Path(encodings.__file__).parents[1].relative_to("/")
     for name in ("traceback", "subprocess", "json", "pwd", "linecache", "errno2"):
         write(library / f"{name}.py", "open('/was-imported', 'w')\n")
-    assert run(pyrun, directory).returncode == 127
+    assert "executable file not found" in run(pyrun, directory).stderr
     assert not (directory / "rootfs/was-imported").exists()
 
 
@@ -156,5 +156,5 @@ def test_the_interpreter_is_not_executed_by_a_script(pyrun: Pyrun, tmp_path: Pat
     directory = bundle(pyrun, tmp_path / "b", ["/script"])
     write(directory / "rootfs/script", "#!/proc/self/exe\nprint(1)\n", 0o755)
     done = run(pyrun, directory)
-    assert done.returncode == 126
+    assert done.returncode == 1
     assert "the runtime's own executable" in done.stderr
