@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from tests.bench import cached, concurrency, crowd, footprint, kills, latency, neighbour
+from tests.bench import cached, concurrency, crowd, footprint, kills, latency, neighbour, starts
 from tests.bench.figures import PEER, Figure, Goal, Goals
 from tests.bench.stage import NATIVE, Stage
 
@@ -121,6 +121,30 @@ MEASUREMENTS = (
         PEER,
         (("*, loadavg was not read", Goal(0, of="value")),),
         footprint.idle,
+    ),
+    Measurement(
+        "run",
+        "`run` of true by an OCI runtime, p50",
+        "ms",
+        starts.RUNC,
+        (("*", Goal(0.6)),),
+        starts.runtimes,
+    ),
+    Measurement(
+        "run memory",
+        "the most memory that is resident in one of its processes",
+        "MB",
+        starts.RUNC,
+        (("*", Goal(1.0)),),
+        starts.runtimes,
+    ),
+    Measurement(
+        "launch",
+        "`pyrun launch` of true, p50",
+        "ms",
+        starts.DOCKER,
+        (("*", Goal(0.2)),),
+        starts.launches,
     ),
 )
 BY_NAME = {measurement.name: measurement for measurement in MEASUREMENTS}

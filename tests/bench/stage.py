@@ -116,8 +116,8 @@ def stage(*, quick: bool, rounds: int, files: Sequence[str], say: Callable[[str]
         yield Stage(compiled(Path(folder)), f"/lxt-bench-{os.getpid()}", quick, rounds, files, say)
 
 
-def compiled(folder: Path) -> Path:
-    """The reader, compiled in a directory."""
-    source, program = Path(__file__).with_name("reader.c"), folder / "reader"
+def compiled(folder: Path, name: str = "reader") -> Path:
+    """A program of ours, compiled in a directory."""
+    source, program = Path(__file__).with_name(f"{name}.c"), folder / name
     subprocess.run(["gcc", "-O2", "-Wall", "-Wextra", "-Werror", "-o", program, source], check=True)
     return program
