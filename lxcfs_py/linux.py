@@ -11,7 +11,8 @@ import ctypes
 import fcntl
 import os
 import struct
-from typing import NamedTuple
+
+from lxcfs_py.record import NamedTuple
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long

@@ -8,10 +8,10 @@ Follows cgroups(7) and proc_pid_mountinfo(5).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from lxcfs_py.cgroup import parse
 from lxcfs_py.host import Host
+from lxcfs_py.record import NamedTuple
 
 _NOT_CONTROLLERS = frozenset(("rw", "ro", "xattr", "noprefix", "clone_children", "cpuset_v2_mode"))
 

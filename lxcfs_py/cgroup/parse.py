@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
 
 from lxcfs_py.errors import ParseError
+from lxcfs_py.record import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:  # its dataclasses cost 15 ms, a third of a container's start; the runtime parses no such file
     from lxcfs_py.cgroup.model import CpuTime, Io, Pressure

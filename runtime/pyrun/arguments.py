@@ -7,9 +7,9 @@ Not argparse, whose import alone is a third of what `pyrun state` may cost. Know
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 from lxcfs_py.errors import UsageError
+from lxcfs_py.record import NamedTuple
 
 
 class Option(NamedTuple):

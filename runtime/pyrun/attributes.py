@@ -8,10 +8,10 @@ record, one function that reads it and one row of a table; `scheduling.py` carri
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
 
 from lxcfs_py.cgroup import parse
 from lxcfs_py.errors import ParseError, SpecError
+from lxcfs_py.record import NamedTuple
 from pyrun.fields import Fields, unsupported
 
 _UINT64 = 2**64 - 1

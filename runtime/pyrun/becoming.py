@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from lxcfs_py import linux
 from lxcfs_py.errors import Error
+from lxcfs_py.record import TYPE_CHECKING
 from pyrun import capabilities, filters, mounts, plan, process, rootfs, scheduling, terminal
 from pyrun.channel import CONSOLE, LISTENER, WARNING, Channel, Failure, Message
+
+if TYPE_CHECKING:
+    from typing import Any
 
 
 class Becoming:

@@ -18,13 +18,13 @@ import select
 import signal
 import time
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
 
 from lxcfs_py import linux
 from lxcfs_py.cgroup import hierarchy
 from lxcfs_py.cgroup.hierarchy import Hierarchies, Mount
 from lxcfs_py.errors import Conflict, Error, NotFound, Unsupported
 from lxcfs_py.host import Host
+from lxcfs_py.record import NamedTuple
 from pyrun import controls, devices, freezer
 from pyrun.resources import SHARES_HIGHEST, SHARES_LOWEST, Write
 from pyrun.spec import DeviceRule

@@ -8,9 +8,9 @@ What is left out stays as it is (runtime-spec config-linux.md; 0 is "left out" t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from lxcfs_py.errors import Conflict, SpecError
+from lxcfs_py.record import NamedTuple
 from pyrun import resources
 from pyrun.resources import Write
 from pyrun.spec import Cpu, Memory, Resources

@@ -15,9 +15,9 @@ import _socket
 import array
 import contextlib
 import marshal
-from typing import NamedTuple
 
 from lxcfs_py import errors
+from lxcfs_py.record import NamedTuple
 
 FAILED = "failed"
 """`text` says what could not be done, `hint` what to do, `number` is the exit status for the command line."""

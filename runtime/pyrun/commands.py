@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lxcfs_py.errors import Conflict, Error, NotFound, UsageError
+from lxcfs_py.record import TYPE_CHECKING, NamedTuple
 from pyrun.arguments import Parsed
 from pyrun.store import Store, check_id
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from pyrun.container import Request
     from pyrun.planning import Lxcfs, Wishes
     from pyrun.spec import Spec

@@ -7,13 +7,16 @@ silence. Checks here need the text alone; what depends on the machine shows when
 
 from __future__ import annotations
 
-from typing import TypeVar
-
 from lxcfs_py.errors import SpecError
+from lxcfs_py.record import TYPE_CHECKING
 from pyrun import attributes, seccomp, spec
 from pyrun.fields import Fields, parse, unsupported
 
-_Typed = TypeVar("_Typed", spec.Namespace, spec.Rlimit)
+if TYPE_CHECKING:
+    from typing import TypeVar
+
+    _Typed = TypeVar("_Typed", spec.Namespace, spec.Rlimit)
+
 
 _INT32 = 2**31 - 1
 _INT64 = 2**63 - 1

@@ -16,15 +16,18 @@ import select
 import signal
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, NoReturn
 
 from lxcfs_py.cgroup import hierarchy
 from lxcfs_py.errors import Conflict, Error, NotFound
 from lxcfs_py.host import Host
+from lxcfs_py.record import TYPE_CHECKING, NamedTuple
 from pyrun import cgroups, channel, filters, foreground, freezer, hooks, init, namespaces, passing, terminal
 from pyrun.channel import CONSOLE, EXITED, FAILED, GO, HOOKS, LISTENER, READY, STARTED, Channel, Failure, Message
 from pyrun.plan import Plan
 from pyrun.store import Entry, State, Store, process, write
+
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
 
 _KINDS = tuple(hooks.KINDS)
 

@@ -7,10 +7,13 @@ leaves out of limits, capabilities and scheduling is the container's, so that a 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from lxcfs_py.errors import UsageError
+from lxcfs_py.record import TYPE_CHECKING
 from pyrun.arguments import Parsed
+
+if TYPE_CHECKING:
+    from typing import Any
 
 _CONTAINERS = (
     "apparmorProfile",

@@ -6,10 +6,12 @@ the configuration is read by; a test holds each switch against what `config.load
 
 from __future__ import annotations
 
-from typing import Any
-
 from lxcfs_py import __version__
+from lxcfs_py.record import TYPE_CHECKING
 from pyrun import capabilities, config, hooks, options, planning, seccomp
+
+if TYPE_CHECKING:
+    from typing import Any
 
 ANNOTATIONS = (planning.LXCFS_ANNOTATION, planning.LXCFS_ANNOTATIONS, "pyrun.")
 """Those of config.json that change what a container is or sees; one that ends with a dot is a prefix."""

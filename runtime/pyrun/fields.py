@@ -7,11 +7,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TypeVar
 
 from lxcfs_py.errors import SpecError, Unsupported
+from lxcfs_py.record import TYPE_CHECKING
 
-_Made = TypeVar("_Made")
+if TYPE_CHECKING:
+    from typing import TypeVar
+
+    _Made = TypeVar("_Made")
+
 
 _KINDS = {
     dict: "an object",

@@ -10,11 +10,14 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Mapping
-from typing import Any
 
 from lxcfs_py import linux
+from lxcfs_py.record import TYPE_CHECKING
 from pyrun import seccomp
 from pyrun.spec import Seccomp
+
+if TYPE_CHECKING:
+    from typing import Any
 
 _INSTRUCTION = 8
 _MOST = 64

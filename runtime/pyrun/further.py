@@ -12,10 +12,10 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from typing import Any, NamedTuple, NoReturn
 
 from lxcfs_py import linux
 from lxcfs_py.errors import Conflict, Error
+from lxcfs_py.record import TYPE_CHECKING, NamedTuple
 from pyrun import (
     becoming,
     cgroups,
@@ -34,6 +34,9 @@ from pyrun.channel import CONSOLE, FAILED, GO, LISTENER, READY, Channel, Failure
 from pyrun.plan import Further
 from pyrun.store import Entry, State, write
 from pyrun.store import process as running
+
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
 
 
 class Request(NamedTuple):

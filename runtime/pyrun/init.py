@@ -13,11 +13,14 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from typing import Any, NoReturn
 
 from lxcfs_py import linux
+from lxcfs_py.record import TYPE_CHECKING
 from pyrun import becoming, cgroups, hooks, mounts, namespaces, network, plan
 from pyrun.channel import GO, HOOKS, READY, Channel, Message, report
+
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
 
 _OF_RUNTIME = ("prestart", "createRuntime")
 """Hooks that the parent runs, in its namespaces."""

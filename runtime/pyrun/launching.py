@@ -9,16 +9,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import TypeVar
 
 from lxcfs_py.cgroup import parse
 from lxcfs_py.errors import Error, UsageError
 from lxcfs_py.host import Host
+from lxcfs_py.record import TYPE_CHECKING
 from pyrun import facts, quantities
 from pyrun.arguments import Parsed
 from pyrun.template import Launch
 
-_Value = TypeVar("_Value")
+if TYPE_CHECKING:
+    from typing import TypeVar
+
+    _Value = TypeVar("_Value")
+
 
 LEAST_MEMORY = 6 << 20
 """Bytes; Docker's least too. What becomes the command needs about as much until it does."""

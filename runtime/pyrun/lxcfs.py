@@ -7,12 +7,15 @@ child afterwards and stays: other containers will read from it.
 from __future__ import annotations
 
 import os
-from typing import IO
 
 from lxcfs_py.cgroup import keys
 from lxcfs_py.errors import Error
+from lxcfs_py.record import TYPE_CHECKING
 from pyrun.planning import Lxcfs
 from pyrun.spec import Hook
+
+if TYPE_CHECKING:
+    from typing import IO
 
 MOUNT = "/var/lib/lxcfs-py"
 RUN_DIR = "/run/lxcfs-py"

@@ -7,9 +7,9 @@ system's own and goes to it as data, but for a bind mount, which has no data: th
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from lxcfs_py.errors import SpecError, Unsupported
+from lxcfs_py.record import NamedTuple
 
 MS_REC = 16384
 MS_BIND = 4096

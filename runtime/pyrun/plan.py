@@ -11,9 +11,9 @@ Paths named `destination` or `path` are absolute and lie in the container: befor
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
 
 from lxcfs_py.cgroup import parse
+from lxcfs_py.record import NamedTuple
 from pyrun import capabilities, devices, seccomp
 from pyrun.attributes import Attribute, CpuAffinity
 from pyrun.options import MountFlags, describe_propagation

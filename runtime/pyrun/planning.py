@@ -16,10 +16,10 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
 
 from lxcfs_py.cgroup import keys
 from lxcfs_py.errors import SpecError
+from lxcfs_py.record import NamedTuple
 from pyrun import capabilities, devices, options, plan, resources, seccomp
 from pyrun.spec import Capabilities, Hook, Linux, Mount, Namespace, Process, Seccomp, Spec
 

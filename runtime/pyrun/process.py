@@ -12,12 +12,15 @@ import resource
 import signal
 import stat
 from collections.abc import Iterable
-from typing import NoReturn
 
 from lxcfs_py import linux
 from lxcfs_py.errors import Error
+from lxcfs_py.record import TYPE_CHECKING
 from pyrun.plan import FindCommand, SetCapabilities, SetUser
 from pyrun.spec import Rlimit
+
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 NOT_FOUND = 127
 NOT_EXECUTABLE = 126

@@ -7,9 +7,9 @@ controller is on which version is a parameter, `cgroups.py` finds the directorie
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from lxcfs_py.errors import Unsupported
+from lxcfs_py.record import NamedTuple
 from pyrun import devices
 from pyrun.spec import BlockIo, Cpu, DeviceRule, HugepageLimit, Memory, Network, RdmaLimit, Resources
 

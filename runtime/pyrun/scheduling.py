@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from lxcfs_py import linux
+from lxcfs_py.record import TYPE_CHECKING
 from pyrun.attributes import (
     DOMAINS,
     IO_CLASSES,
@@ -21,6 +21,9 @@ from pyrun.attributes import (
     Personality,
     Scheduler,
 )
+
+if TYPE_CHECKING:
+    from typing import Any
 
 _IO_CLASS_SHIFT = 13
 

@@ -8,8 +8,8 @@ acts: `config.py` makes these records from bytes, `plan.py` makes steps of them.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
+from lxcfs_py.record import NamedTuple
 from pyrun.attributes import Attribute, CpuAffinity
 
 

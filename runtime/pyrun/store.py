@@ -17,9 +17,9 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from lxcfs_py.errors import Conflict, NotFound, UsageError
+from lxcfs_py.record import NamedTuple
 
 _ID_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+-.")
 _ID_LONGEST = 255

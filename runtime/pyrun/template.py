@@ -10,10 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, NamedTuple
 
+from lxcfs_py.record import TYPE_CHECKING, NamedTuple
 from pyrun.planning import BOOT_CLOCK_ANNOTATION, ROOT_ANNOTATION, THROW_AWAY, ZERO
 from pyrun.quantities import PERIOD
+
+if TYPE_CHECKING:
+    from typing import Any
 
 OCI_VERSION = "1.2.0"
 

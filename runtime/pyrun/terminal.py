@@ -11,10 +11,10 @@ import fcntl
 import os
 import struct
 import termios
-from typing import NamedTuple
 
 from lxcfs_py import linux
 from lxcfs_py.errors import Error
+from lxcfs_py.record import NamedTuple
 
 _TIOCSPTLCK = 0x40045431
 _TIOCGPTPEER = 0x5441

@@ -7,11 +7,11 @@ runc's. A file that cannot be written leaves the limits as they were.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
 
 from lxcfs_py.cgroup import hierarchy
 from lxcfs_py.errors import Conflict, UsageError
 from lxcfs_py.host import Host
+from lxcfs_py.record import NamedTuple
 from pyrun import cgroups, changes, config, container, controls, facts, quantities
 from pyrun.changes import InForce
 from pyrun.spec import Resources

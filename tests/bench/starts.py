@@ -32,6 +32,10 @@ FLOOR = "python -I -S"
 """What an interpreter takes that does nothing."""
 
 
+_ENVIRONMENT = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+"""Without what would have an installed pyrun compiled anew at each start."""
+
+
 class _Taken(NamedTuple):
     milliseconds: float
     megabytes: float
@@ -114,7 +118,8 @@ def _measured(
     for command in commands.values():
         words += [*command, ";"]
     with _where(engine) as inside:
-        done = subprocess.run([*inside, *words[:-1]], stdout=subprocess.PIPE, text=True, check=True)
+        command = [*inside, *words[:-1]]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=_ENVIRONMENT)
     lines = [line.split() for line in done.stdout.splitlines()]
     return {
         name: _Taken(float(microseconds) / 1000, int(resident) / 1024)
