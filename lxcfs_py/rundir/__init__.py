@@ -88,6 +88,7 @@ def clear(path: str, mounts: Collection[str] = ()) -> None:
     for folder in (f"{path}/{name}" for name in (*_FOLDERS, CONTAINERS)):
         if not any(f"{mount}/".startswith(f"{folder}/") for mount in mounts):
             shutil.rmtree(folder, ignore_errors=True)
-    for name in (*_FILES, *fnmatch.filter(os.listdir(path), "kept.*")):
+    there = os.listdir(path)
+    for name in (*_FILES, *fnmatch.filter(there, "kept.*"), *fnmatch.filter(there, "*.making")):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(f"{path}/{name}")

@@ -493,6 +493,7 @@ def test_what_belongs_to_a_mount_goes_with_it_and_records_stay(directory: str) -
     Nodes(directory, CONSTANT, 64).number("a")
     Slot(f"{directory}/slots/0", 8192)
     state.lock(directory)
+    Path(directory, "devices.making").touch()  # its writer was killed
     rundir.clear(directory)
     rundir.clear(directory)
     assert sorted(os.listdir(directory)) == ["lock", "records"]

@@ -22,20 +22,28 @@ from lxcfs_py import services
 from lxcfs_py.fuse import mountpoint
 from lxcfs_py.host import Host
 from lxcfs_py.instance import Config
+from lxcfs_py.rundir.counters import Counters
 from lxcfs_py.supervisor import Supervisor
 from tests.system import reading
 from tests.system.fake_tree import FakeTree
 
 COMMAND = (sys.executable, "-m", "tests.system.fake_kept")
 SECTIONS = 99
+RENDERED = "rendered"
+"""Counts the texts that were made for a file whose time was over, each another than the one before."""
 _VALUE = re.compile(rb"^(?:Line\d{4}|cpu MHz\t\t): +(\d{6})\.?(\d{6})(?: kB)?$", re.MULTILINE)
 
 
 class FakeKept(FakeTree):
-    """Another number at each render."""
+    """Another number at each render, which is counted."""
+
+    def __init__(self, run_dir: str) -> None:
+        super().__init__(run_dir)
+        self._renders = Counters(f"{run_dir}/counters/renders")
 
     def text(self, path: str, pid: int) -> bytes:
         number = time.monotonic_ns() // 1000 % 1_000_000
+        self._renders.add(RENDERED)
         match path.rpartition("/")[2]:
             case "meminfo":
                 return b"".join(b"Line%04d: %06d%06d kB\n" % (line, number, number) for line in range(56))

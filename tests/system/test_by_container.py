@@ -167,7 +167,8 @@ def test_who_reads_512_bytes_at_once_sees_no_line_of_two_texts(
             time.sleep(random.uniform(0, 0.2))
             served.kill("containers")
         found = fake_kept.collect(reports, pids)
-        asked = counters.read_all(f"{served.run_dir}/counters")[0][Opcode.GETATTR]
+        numbered, named = counters.read_all(f"{served.run_dir}/counters")
+        asked, over = numbered[Opcode.GETATTR], named[fake_kept.RENDERED]
     assert len(found) == len(pids)
     for each in found:
         assert not each.failure, each
@@ -175,7 +176,10 @@ def test_who_reads_512_bytes_at_once_sees_no_line_of_two_texts(
         assert not each.torn or each.size < 512, each
         assert not each.mixed or each.size < 4096 or each.file != str(files[0]), each
     said = (f"{size} bytes {_share(found, size)}" for size in SIZES)
-    in_summary(f"by container, max-age {max_age}: asked {asked} times; torn passes of all: {', '.join(said)}")
+    in_summary(
+        f"by container, max-age {max_age}: asked {asked} times, {over} times for a new text; "
+        f"torn passes of all: {', '.join(said)}"
+    )
 
 
 def _share(found: Sequence[fake_kept.Report], size: int) -> str:

@@ -12,10 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from lxcfs_py.cgroup import keys
 from tests import cgroups
 from tests.bench.container import Container, container
 from tests.cgroups import Limits
-from tests.system.serving import REAL, Served, serving
+from tests.system.dying import until
+from tests.system.serving import REAL, Served, bound, serving
 
 pytestmark = pytest.mark.system
 
@@ -96,6 +98,30 @@ def test_a_reload_fails_no_read_and_is_in_force_at_once(
                 assert (reader.communicate("end\n")[0], reader.returncode) == ("7\n", 0)
         assert served.workers() == workers
     assert "event=died" not in served.log.read_text()
+
+
+def test_a_reload_shows_by_container_within_the_age_and_at_once_to_who_looks_up_the_name(
+    tmp_path: Path, box: Container, config: Path
+) -> None:
+    host = Path(f"/{CPU}/online").read_text()
+    with serving(tmp_path, "--config", str(config), "--max-age", "0.1", command=REAL) as served:
+        files = served.run_dir / "containers" / keys.escaped(GROUP)
+        with bound(files / f"{CPU}/online", tmp_path / "online") as file:
+            kept = os.open(file, os.O_RDONLY)
+            for wanted, text in (("host", host), ("quota", "0\n")) * 3:
+                config.write_text(f'{MINE}cpus = "{wanted}"\n')
+                reload(served)
+                until(lambda text=text: file.read_text() == text)
+                assert os.pread(kept, 4096, 0).decode() == text
+            os.close(kept)
+    with serving(tmp_path, "--config", str(config), "--max-age", "3600", command=REAL) as served:
+        files = served.run_dir / "containers" / keys.escaped(GROUP)
+        with bound(files / f"{CPU}/online", tmp_path / "online") as file:
+            assert file.read_text() == "0\n"
+            config.write_text(f'{MINE}cpus = "host"\n')
+            reload(served)
+            assert files.is_dir()
+            assert file.read_text() == host
 
 
 @TRANSPORTS
