@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 
 ROOT = "-"
 """The key of the root cgroup."""
@@ -15,7 +14,6 @@ _SPELLINGS = {
     byte: f"\\x{byte:02x}" for byte in range(256) if byte > 127 or not (chr(byte).isalnum() or chr(byte) in ":_.")
 } | {ord("/"): "-"}
 _DOT = f"\\x{ord('.'):02x}"
-_HEX = re.compile(r"\\x([0-9a-f]{2})")
 
 
 def escaped(path: str) -> str:
@@ -44,5 +42,7 @@ def unescaped(key: str) -> str:
     """The path that has this key, if it is a short one's."""
     if key == ROOT:
         return "/"
-    raw = _HEX.sub(lambda byte: chr(int(byte[1], 16)), key.replace("-", "/"))
+    import re  # nobody pays for it who only makes keys
+
+    raw = re.sub(r"\\x([0-9a-f]{2})", lambda byte: chr(int(byte[1], 16)), key.replace("-", "/"))
     return "/" + os.fsdecode(raw.encode("latin-1", "replace"))

@@ -15,11 +15,11 @@ from __future__ import annotations
 import errno
 import os
 import select
-import signal
 import time
 from collections.abc import Iterable, Iterator
 
 from lxcfs_py import linux
+from lxcfs_py.bare import signal
 from lxcfs_py.cgroup import hierarchy
 from lxcfs_py.cgroup.hierarchy import Hierarchies, Mount
 from lxcfs_py.errors import Conflict, Error, NotFound, Unsupported

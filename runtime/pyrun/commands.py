@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from lxcfs_py.errors import Conflict, Error, NotFound, UsageError
 from lxcfs_py.record import TYPE_CHECKING, NamedTuple
+from pyrun import jsontext
 from pyrun.arguments import Parsed
 from pyrun.store import Store, check_id
 
@@ -175,11 +176,9 @@ def features(_: Call) -> int:
 
 
 def state(call: Call) -> int:
-    import json
-
     from pyrun import container
 
-    print(json.dumps(container.state(_store(call), call.own.words[0]), indent=2))
+    print(jsontext.pretty(container.state(_store(call), call.own.words[0])))
     return 0
 
 

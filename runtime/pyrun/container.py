@@ -13,15 +13,15 @@ from __future__ import annotations
 
 import os
 import select
-import signal
 import time
 from collections.abc import Callable, Mapping
 
+from lxcfs_py.bare import signal
 from lxcfs_py.cgroup import hierarchy
 from lxcfs_py.errors import Conflict, Error, NotFound
 from lxcfs_py.host import Host
 from lxcfs_py.record import TYPE_CHECKING, NamedTuple
-from pyrun import cgroups, channel, filters, foreground, freezer, hooks, init, namespaces, passing, terminal
+from pyrun import cgroups, channel, filters, foreground, freezer, hooks, init, jsontext, namespaces, passing, terminal
 from pyrun.channel import CONSOLE, EXITED, FAILED, GO, HOOKS, LISTENER, READY, STARTED, Channel, Failure, Message
 from pyrun.plan import Plan
 from pyrun.store import Entry, State, Store, process, write
@@ -432,9 +432,7 @@ def as_told(recorded: State, status: str) -> dict[str, Any]:
 def _told(recorded: State, status: str) -> bytes:
     if not recorded.hooks:
         return b""
-    import json
-
-    return json.dumps(as_told(recorded, status)).encode()
+    return jsontext.dumps(as_told(recorded, status)).encode()
 
 
 def _now() -> str:

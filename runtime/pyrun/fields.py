@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 
 from lxcfs_py.errors import SpecError, Unsupported
 from lxcfs_py.record import TYPE_CHECKING
+from pyrun import jsontext
 
 if TYPE_CHECKING:
     from typing import TypeVar
@@ -145,16 +146,23 @@ class Fields:
 
 def parse(text: bytes, name: str = "config.json") -> Fields:
     """The object that a JSON text is; SpecError with line and column where it is not JSON."""
-    import json
-
     try:
-        return Fields(json.loads(text.decode()))
-    except json.JSONDecodeError as error:
-        raise SpecError(name, f"line {error.lineno} column {error.colno}: {error.msg.lower()}") from None
+        return Fields(jsontext.loads(text.decode()))
     except RecursionError:
         raise SpecError(name, "is nested too deeply") from None
-    except ValueError as error:
+    except UnicodeDecodeError as error:
         raise SpecError(name, f"is not JSON in UTF-8: {error}") from None
+    except ValueError as error:
+        raise SpecError(name, _fault(error)) from None
+
+
+def _fault(error: ValueError) -> str:
+    """Where it is and what; a number of more digits than Python reads is nowhere."""
+    from json import JSONDecodeError
+
+    if isinstance(error, JSONDecodeError):
+        return f"line {error.lineno} column {error.colno}: {error.msg.lower()}"
+    return f"is not JSON in UTF-8: {error}"
 
 
 def unsupported(where: str, what: str = "") -> Unsupported:

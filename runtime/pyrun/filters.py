@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 from lxcfs_py import linux
 from lxcfs_py.record import TYPE_CHECKING
-from pyrun import seccomp
+from pyrun import jsontext, seccomp
 from pyrun.spec import Seccomp
 
 if TYPE_CHECKING:
@@ -80,7 +80,6 @@ def hand_over(listener: int, profile: Seccomp, state: Mapping[str, Any], pid: in
     is filtered. OSError."""
     import _socket
     import array
-    import json
 
     told = {
         "ociVersion": state["ociVersion"],
@@ -93,7 +92,7 @@ def hand_over(listener: int, profile: Seccomp, state: Mapping[str, Any], pid: in
     try:
         socket.connect(profile.listener_path)
         rights = array.array("i", (listener,)).tobytes()
-        text = json.dumps(told).encode()
+        text = jsontext.dumps(told).encode()
         sent = socket.sendmsg([text], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)])
         socket.sendall(text[sent:])
     except OSError as error:

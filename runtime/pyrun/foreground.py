@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import os
 import select
-import signal
 from collections.abc import Callable
 
+from lxcfs_py.bare import signal
 from pyrun import terminal
 from pyrun.channel import CONSOLE, EXITED, FAILED, STARTED, WARNING, Channel, Failure, failure
 
@@ -164,7 +164,7 @@ def _catch(wake: int) -> dict[int, object]:
     before: dict[int, object] = {}
     signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
     for number in (*_FORWARDED, signal.SIGWINCH):
-        if signal.getsignal(number) is not signal.SIG_IGN:
+        if signal.getsignal(number) != signal.SIG_IGN:
             before[number] = signal.signal(number, lambda *_: None)
     return before
 

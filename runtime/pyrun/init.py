@@ -10,11 +10,11 @@ trace it or reach its executable through /proc, and once it has left the host's 
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from collections.abc import Callable
 
 from lxcfs_py import linux
+from lxcfs_py.bare import signal
 from lxcfs_py.record import TYPE_CHECKING
 from pyrun import becoming, cgroups, hooks, mounts, namespaces, network, plan
 from pyrun.channel import GO, HOOKS, READY, Channel, Message, report

@@ -11,6 +11,7 @@ import os
 from lxcfs_py.cgroup import keys
 from lxcfs_py.errors import Error
 from lxcfs_py.record import TYPE_CHECKING
+from pyrun import jsontext
 from pyrun.planning import Lxcfs
 from pyrun.spec import Hook
 
@@ -42,11 +43,9 @@ def serving(mount: str, run_dir: str) -> Lxcfs | None:
 
 def _kept(mount: str, run_dir: str, containers: str) -> tuple[str, ...]:
     """Which files the by-container tree has, by the root cgroup's; none of an older daemon, or if it is turned off."""
-    import json
-
     try:
         with open(os.path.join(run_dir, "state.json"), "rb") as file:
-            if json.load(file)["mount"] != os.path.realpath(mount):
+            if jsontext.loads(file.read().decode())["mount"] != os.path.realpath(mount):
                 return ()
         root = os.path.join(containers, keys.ROOT)
         return tuple(sorted(path for top in ("proc", "sys") for path in _files(root, top)))

@@ -9,11 +9,11 @@ from __future__ import annotations
 import errno
 import os
 import resource
-import signal
 import stat
 from collections.abc import Iterable
 
 from lxcfs_py import linux
+from lxcfs_py.bare import signal
 from lxcfs_py.errors import Error
 from lxcfs_py.record import TYPE_CHECKING
 from pyrun.plan import FindCommand, SetCapabilities, SetUser

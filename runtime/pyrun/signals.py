@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import signal
-
+from lxcfs_py.bare import signal
 from lxcfs_py.errors import UsageError
 
 
@@ -22,7 +21,7 @@ def number(text: str) -> int:
 
 def _named(name: str) -> int | None:
     found = getattr(signal, f"SIG{name}", None)
-    return int(found) if isinstance(found, signal.Signals) else None
+    return int(found) if isinstance(found, int) and name.isalnum() else None  # not SIG_IGN
 
 
 def _digits(text: str) -> bool:

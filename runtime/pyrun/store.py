@@ -20,6 +20,7 @@ from collections.abc import Mapping
 
 from lxcfs_py.errors import Conflict, NotFound, UsageError
 from lxcfs_py.record import NamedTuple
+from pyrun import jsontext
 
 _ID_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+-.")
 _ID_LONGEST = 255
@@ -124,17 +125,13 @@ class Entry:
 
     def save(self, state: State) -> None:
         """Record `state` in place of what was there, at once for every reader."""
-        import json
-
-        write(os.path.join(self.directory, "state.json"), json.dumps(state._asdict()).encode())
+        write(os.path.join(self.directory, "state.json"), jsontext.dumps(state._asdict()).encode())
 
     def load(self) -> State | None:
         """What was recorded, None where a create has not come to it."""
-        import json
-
         try:
             with open(os.path.join(self.directory, "state.json"), "rb") as file:
-                fields = json.load(file)
+                fields = jsontext.loads(file.read().decode())
         except FileNotFoundError:
             return None
         return State(**fields | {"cgroups": tuple(fields["cgroups"]), "hooks": tuple(fields["hooks"])})

@@ -320,13 +320,17 @@ def test_nothing_serves_where_nothing_is_mounted(tmp_path: Path) -> None:
 HEAVY = {
     "argparse",
     "asyncio",
+    "enum",
+    "json",
     "logging",
     "pyroute2",
     "psutil",
+    "re",
     "prometheus_client",
     "socket",
     "subprocess",
     "traceback",
+    "typing",
 }
 
 
