@@ -166,5 +166,5 @@ def test_the_oldest_go_when_there_are_many(tmp_path: Path) -> None:
         os.utime(path, (number, number))
     filters.program(dup("SCMP_ACT_KILL"), str(tmp_path))
     names = sorted(path.name for path in tmp_path.iterdir())
-    assert names[:32] == [f"{number}" for number in range(32, 64)]
+    assert [name for name in names if len(name) == 2] == [f"{number}" for number in range(32, 64)]
     assert len(names) == 33
