@@ -3,11 +3,13 @@
 Limits, capabilities, user, working directory, terminal, the command. `init` has the steps of the tree before them,
 `further` the namespaces that are joined; what the kernel is asked is `process`'s. From the first step to execve the
 process is the host's interpreter in the container: it is not dumpable, so nothing there can trace it or reach its
-executable through /proc (runtime-spec config.md, Process).
+executable through /proc (runtime-spec config.md, Process). Before the first path that the configuration gives is looked
+up as the container's user, the last descriptor through which one could lead to the host is closed (CVE-2024-21626).
 """
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Mapping
 
@@ -59,10 +61,14 @@ def _hint(step: Any, error: OSError) -> str | None:
 
 def write(proc: int, path: str, value: str) -> None:
     """Write to a file below the host's /proc, open at `proc`; Error where it is not procfs's own."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC, dir_fd=proc)
+    inside = linux.RESOLVE_BENEATH | linux.RESOLVE_NO_XDEV | linux.RESOLVE_NO_MAGICLINKS
     try:
-        if linux.fstatfs_type(descriptor) != linux.PROC_SUPER_MAGIC:
-            raise Error(f"/proc/{path} of the host is not procfs's own", "something is mounted over it")
+        descriptor = linux.openat2(proc, path, os.O_WRONLY, resolve=inside)
+    except OSError as error:
+        if error.errno == errno.EXDEV:
+            raise Error(f"/proc/{path} of the host is not procfs's own", "something is mounted over it") from None
+        raise
+    try:
         os.write(descriptor, value.encode())
     finally:
         os.close(descriptor)
@@ -90,6 +96,7 @@ def _set_attribute(_: Becoming, step: Any) -> None:
 def _set_user(becoming: Becoming, step: plan.SetUser) -> None:
     if becoming.terminal:
         os.fchown(0, step.uid, -1)
+    os.close(becoming.proc)
     process.set_user(step)
     linux.prctl(linux.PR_SET_DUMPABLE, 0)
 
@@ -105,9 +112,10 @@ def _names(mask: int) -> str:
     return " ".join(names) or hex(mask)
 
 
-def _chdir(_: Becoming, step: plan.Chdir) -> None:
+def _chdir(becoming: Becoming, step: plan.Chdir) -> None:
     try:
-        os.chdir(step.path)
+        with rootfs.opened(becoming.root, step.path, os.O_PATH | os.O_DIRECTORY) as directory:
+            os.fchdir(directory)
     except OSError as error:
         why = (error.strerror or str(error)).lower()
         raise Failure(f'chdir to cwd ("{step.path}") set in config.json failed: {why}') from error
@@ -128,7 +136,8 @@ def release(becoming: Becoming, step: plan.Release) -> None:
     """All that is left to do before the execve, but for a filter of system calls."""
     process.refuse_own_interpreter(becoming.command, becoming.interpreter)
     process.reset_signals()
-    process.close_on_execute(step.passed)
+    # Closed and not only on execve, which looks its path up first. The parent's goes with it.
+    process.close_others((becoming.parent.fileno(), *range(3, 3 + step.passed)))
 
 
 STEPS: dict[type, Callable[[Any, Any], None]] = {

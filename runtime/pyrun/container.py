@@ -174,7 +174,7 @@ def _fork(entry: Entry, state: State, request: Request, placed: tuple[cgroups.Pl
     if pid == 0:
         ours.close()
         entry.unlock()
-        init.main(request.plan, placed, theirs, start, program)
+        init.main(request.plan, placed, theirs, start, program, request.passed)
     theirs.close()
     found = process(pid)
     state = state._replace(pid=pid, start_time=found.start_time if found else 0)

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from lxcfs_py import linux
 from lxcfs_py.bare import signal
 from lxcfs_py.record import TYPE_CHECKING
-from pyrun import becoming, cgroups, hooks, mounts, namespaces, network, plan
+from pyrun import becoming, cgroups, hooks, mounts, namespaces, network, plan, process
 from pyrun.channel import GO, HOOKS, READY, Channel, Message, report
 
 if TYPE_CHECKING:
@@ -43,9 +43,15 @@ class Init(becoming.Becoming):
 
 
 def main(
-    to_do: plan.Plan, placed: tuple[cgroups.Place, ...], parent: Channel, start: str | None, program: bytes
+    to_do: plan.Plan,
+    placed: tuple[cgroups.Place, ...],
+    parent: Channel,
+    start: str | None,
+    program: bytes,
+    passed: int,
 ) -> NoReturn:
-    """Be the init. Never returns: the command is executed, or the parent hears why it was not."""
+    """Be the init. Never returns: the command is executed, or the parent hears why it was not. Of the caller's
+    descriptors it has the first `passed` ones from 3 on."""
     status = 1
     try:
         linux.prctl(linux.PR_SET_DUMPABLE, 0)
@@ -53,6 +59,7 @@ def main(
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         os.umask(0)
         os.setsid()
+        process.close_others((parent.fileno(), *range(3, 3 + passed)))
         cgroups.enter(place.directory for place in placed)
         namespaces.enter(to_do.namespaces)
         init = Init(to_do, placed, parent, start, program)

@@ -28,6 +28,8 @@ from pyrun.plan import Bind, CgroupMount, Device, Mask, Mount, Overlay, Readonly
 _NO_LINKS = frozenset(("proc", "sysfs"))
 _NULL = os.makedev(1, 3)
 _HERE = linux.AT_EMPTY_PATH
+_PROC_ROOT = 1
+"""The inode of every procfs's root; something that is bound from one has another."""
 
 
 def isolate(flags: int) -> None:
@@ -276,7 +278,7 @@ class Null:
 def open_proc() -> int:
     """The host's /proc, to write to later whatever is mounted in the container."""
     descriptor = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    if linux.fstatfs_type(descriptor) != linux.PROC_SUPER_MAGIC:
+    if linux.fstatfs_type(descriptor) != linux.PROC_SUPER_MAGIC or os.fstat(descriptor).st_ino != _PROC_ROOT:
         os.close(descriptor)
         raise Error("/proc of the host is not a procfs", "mount -t proc proc /proc")
     return descriptor

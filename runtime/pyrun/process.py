@@ -177,18 +177,13 @@ def reset_signals() -> None:
 
 
 def close_others(kept: Iterable[int]) -> None:
-    """Close what the caller happened to have open: every descriptor from 3 on but `kept`."""
+    """Close every descriptor from 3 on but `kept`: what the caller happened to have open, what we had."""
     first = 3
     for descriptor in sorted(kept):
         if descriptor > first:
             linux.close_range(first, descriptor - 1)
         first = max(first, descriptor + 1)
     linux.close_range(first, _LAST)
-
-
-def close_on_execute(passed: int) -> None:
-    """Let the command have no descriptor but 0, 1, 2 and the `passed` ones after them."""
-    linux.close_range(3 + passed, _LAST, linux.CLOSE_RANGE_CLOEXEC)
 
 
 def execute(path: str, args: tuple[str, ...], env: tuple[str, ...]) -> NoReturn:

@@ -194,8 +194,12 @@ class Store:
                     ) from None
                 entry.remove()
                 os.mkdir(entry.directory, 0o700)
-            os.close(os.open(os.path.join(entry.directory, "lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
-            entry.lock()
+            try:
+                os.close(os.open(os.path.join(entry.directory, "lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+                entry.lock()
+            except OSError:
+                entry.remove()
+                raise
         return entry
 
     def find(self, container_id: str) -> Entry:

@@ -22,7 +22,7 @@ from tests.system.pyrun_here import Pyrun, bundle, leftovers, new_id
 from tests.system.stopping import Call, Stopping
 from tests.system.test_pyrun_killed import ended
 
-pytestmark = [pytest.mark.system, pytest.mark.soak]
+pytestmark = [pytest.mark.system, pytest.mark.soak, pytest.mark.alike]
 
 CALLS = (
     *("capset", "chown", "clone", "clone3", "fchownat", "flock", "fork", "fsconfig", "fsmount", "fsopen", "mkdir"),
