@@ -64,6 +64,7 @@ def create(call: Call) -> int:
     if call.own.has("--dry-run"):
         print(request.plan.describe(), end="")
     else:
+        _seal(request)
         container.create(_store(call), request, _warned(call, request))
     return 0
 
@@ -72,8 +73,10 @@ def execute(call: Call) -> int:
     """One process more in a container."""
     import json
 
-    from pyrun import config, container, executing, fields, further, passing, planning
+    from pyrun import config, container, executing, fields, further, passing, planning, sealed
 
+    if not call.own.has("--dry-run"):
+        sealed.ensure()
     passed = passing.preserved(call.own.get("--preserve-fds", "0"))
     entry = _store(call).find(call.own.words[0])
     recorded = further.enterable(entry, paused_too=call.own.has("--ignore-paused"))
@@ -290,7 +293,16 @@ def _run(call: Call, request: Request) -> int:
         return 0
     from pyrun import container
 
+    _seal(request)
     return container.run(_store(call), request, _warned(call, request))
+
+
+def _seal(request: Request) -> None:
+    """Out of reach of the processes that are in the container's pid namespace before it."""
+    if "pid" not in request.plan.namespaces.unshare:
+        from pyrun import sealed
+
+        sealed.ensure()
 
 
 def _warned(call: Call, request: Request) -> Warn:

@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 
 from tests.system.pyrun_here import SECONDS, Pyrun, bundle, configure, leftovers, new_id, write
+from tests.system.stopping import Stopping
 
 pytestmark = pytest.mark.system
 
@@ -86,34 +87,29 @@ def calling(pyrun: Pyrun, leaked: int, *words: str) -> subprocess.CompletedProce
     return subprocess.run(pyrun.command(*words), pass_fds=(leaked,), capture_output=True, text=True, timeout=SECONDS)
 
 
-def ways(leaked: int) -> list[str]:
-    """The caller's descriptor, and every one that the runtime may have open itself."""
-    return [f"/proc/self/fd/{number}" for number in sorted({leaked, *range(3, 9)})]
-
-
 def test_cve_2024_21626_a_working_directory_is_no_descriptor(
     pyrun: Pyrun, tmp_path: Path, leaked: int, running: str
 ) -> None:
+    """Neither the caller's nor any that the runtime may have open itself."""
     directory = bundle(pyrun, tmp_path / "b", ["sh", "-c", "ls; ls ../../../../.."], root={"readonly": False})
     (directory / "rootfs/way").symlink_to(f"/proc/self/fd/{leaked}")
-    for way in [*ways(leaked), "/way"]:
+    for way in ("/way", *(f"/proc/self/fd/{number}" for number in (leaked, *range(3, 9)))):
         configure(directory, process={"cwd": way})
-        for words in (["run", "--bundle", str(directory), new_id()], ["exec", "--cwd", way, running, "ls"]):
-            done = calling(pyrun, leaked, *words)
-            assert (done.returncode != 0, done.stdout) == (True, ""), (words, done)
+        done = calling(pyrun, leaked, "run", "--bundle", str(directory), new_id())
+        assert (done.returncode != 0, done.stdout) == (True, ""), (way, done)
+    for way in (f"/proc/self/fd/{leaked}", "/proc/self/fd/4"):
+        done = calling(pyrun, leaked, "exec", "--cwd", way, running, "ls")
+        assert (done.returncode != 0, done.stdout) == (True, ""), (way, done)
 
 
 def test_cve_2024_21626_a_command_is_not_found_through_a_descriptor(
     pyrun: Pyrun, tmp_path: Path, leaked: int, running: str
 ) -> None:
-    directory = bundle(pyrun, tmp_path / "b", ["true"], root={"readonly": False})
-    deep = f"{os.getpid()}/root{BUSYBOX}"
-    for way in ways(leaked):
-        for command in (f"{way}/busybox", f"{way}/{deep}"):
-            configure(directory, args=[command, "echo", "reached the host"])
-            for words in (["run", "--bundle", str(directory), new_id()], ["exec", running, command, "echo", "reached"]):
-                done = calling(pyrun, leaked, *words)
-                assert (done.returncode != 0, done.stdout) == (True, ""), (words, command, done)
+    command = [f"/proc/self/fd/{leaked}/busybox", "echo", "reached the host"]
+    directory = bundle(pyrun, tmp_path / "b", command)
+    for words in (["run", "--bundle", str(directory), new_id()], ["exec", running, *command]):
+        done = calling(pyrun, leaked, *words)
+        assert (done.returncode != 0, done.stdout) == (True, ""), (words, done)
 
 
 def test_cve_2024_21626_the_command_has_no_descriptor_of_ours(
@@ -124,3 +120,156 @@ def test_cve_2024_21626_the_command_has_no_descriptor_of_ours(
     directory = bundle(pyrun, tmp_path / "b", ["sh", "-c", script])
     for words in (["run", "--bundle", str(directory), new_id()], ["exec", running, "sh", "-c", script]):
         assert calling(pyrun, leaked, *words).stdout == "0 1 2 3\n", words
+
+
+# CVE-2019-5736 --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["exec", "create"])
+def test_cve_2019_5736_the_runtime_is_on_a_mount_that_nobody_can_write_to(
+    pyrun: Pyrun, tmp_path: Path, running: str, how: str
+) -> None:
+    """What a container could keep open of the runtime, as long as that is seen in its pid namespace."""
+    words = ["exec", running, "true"]
+    if how == "create":
+        spaces = [{"type": kind} for kind in ("mount", "uts", "ipc")]
+        spaces.append({"type": "pid", "path": f"/proc/{pyrun.state(running)['pid']}/ns/pid"})
+        directory = bundle(pyrun, tmp_path / "b", ["true"], linux={"namespaces": spaces})
+        words = ["run", "--bundle", str(directory), new_id()]
+    seen = 0
+    inside = os.stat(f"/proc/{pyrun.state(running)['pid']}/ns/pid")
+    with Stopping(pyrun.command(*words), ("setgroups", "capset")) as stopping:
+        for call in stopping.calls():
+            assert os.path.samestat(os.stat(f"/proc/{call.pid}/ns/pid"), inside)
+            executable = os.open(f"/proc/{call.pid}/exe", os.O_PATH)
+            assert os.fstatvfs(executable).f_flag & os.ST_RDONLY
+            os.close(executable)
+            seen += 1
+            stopping.go_on(call)
+        assert (stopping.process.wait(SECONDS), seen) == (0, 2), stopping.said()
+
+
+def test_cve_2019_5736_the_runtime_is_no_command(pyrun: Pyrun, tmp_path: Path, running: str) -> None:
+    directory = bundle(pyrun, tmp_path / "b", ["/link"], root={"readonly": False})
+    for rootfs in (directory / "rootfs", tmp_path / "running/rootfs"):
+        (rootfs / "link").symlink_to("/proc/self/exe")
+        write(rootfs / "script", "#!/proc/self/exe\n", 0o755)
+    for command in ("/link", "/script", "/proc/self/exe"):
+        configure(directory, args=[command])
+        for words in (["run", "--bundle", str(directory), new_id()], ["exec", running, command]):
+            assert "the runtime's own executable" in pyrun.call(*words).stderr, words
+
+
+# CVE-2021-30465 -------------------------------------------------------------------------------------------------------
+
+
+def test_cve_2021_30465_a_mount_point_exchanged_at_any_call_leads_nowhere_else(
+    pyrun: Pyrun, tmp_path: Path, prey: Path
+) -> None:
+    """What a mount point lies below becomes a link to the host and a directory again, at every call of the init."""
+    directory = bundle(pyrun, tmp_path / "b", ["sh", "-c", "sleep 600"])
+    shared, link, kept = (directory / "rootfs" / name for name in ("shared", "link", "kept"))
+    (shared / "deep").mkdir(parents=True)
+    (prey / "deep").mkdir()
+    link.symlink_to(prey)
+    add_mount(directory, destination="/shared/deep", type="tmpfs", source="tmpfs")
+    add_mount(directory, destination="/shared/deep/er", source=str(prey / "file"), options=["bind"])
+    add_mount(directory, destination="/shared/new/est", type="tmpfs", source="tmpfs")
+    name, calls = new_id(), 0
+    with Stopping(pyrun.command("create", "--bundle", str(directory), name), EXCHANGED_AT) as stopping:
+        for call in stopping.calls():
+            for old, new in ((shared, kept), (link, shared), (kept, link)):
+                old.rename(new)
+            calls += 1
+            mounted = Path(f"/proc/{call.pid}/mountinfo").read_text()
+            assert not [line for line in mounted.splitlines() if line.split()[4].startswith(f"{prey}/")]
+            stopping.go_on(call)
+        stopping.process.wait(SECONDS)
+    pyrun.must("delete", "--force", name)
+    assert calls > 20
+    assert os.listdir(prey / "deep") == []
+    (prey / "deep").rmdir()
+
+
+EXCHANGED_AT = ("mkdir", "mkdirat", "open_tree", "move_mount", "openat2", "fsmount", "mount_setattr")
+
+
+# CVE-2025-31133, CVE-2025-52565, CVE-2025-52881 -----------------------------------------------------------------------
+
+
+def test_cve_2025_31133_what_hides_a_file_is_the_hosts_null_whatever_the_image_has_there(
+    pyrun: Pyrun, tmp_path: Path
+) -> None:
+    """A link in the place of /dev/null, which was bound over what is masked, made the masked file another one."""
+    for target in ("/secret", "/proc/sys/kernel/core_pattern", "../proc/sysrq-trigger"):
+        directory = bundle(
+            pyrun, tmp_path / target.replace("/", "_"), ["cat", "/masked"], linux={"maskedPaths": ["/masked"]}
+        )
+        without_dev(directory)
+        configure(directory, root={"readonly": False})
+        rootfs = directory / "rootfs"
+        write(rootfs / "secret", "secret\n")
+        write(rootfs / "masked", "masked\n")
+        (rootfs / "dev").mkdir()
+        (rootfs / "dev/null").symlink_to(target)
+        done = run(pyrun, directory)
+        assert (done.returncode != 0, done.stdout) == (True, ""), done
+
+
+@pytest.mark.parametrize("target", ["/proc/sysrq-trigger", "../proc/kcore", "/dev/pts/ptmx"])
+def test_cve_2025_52565_a_link_in_the_place_of_the_console_shows_nothing_of_proc(
+    pyrun: Pyrun, tmp_path: Path, target: str
+) -> None:
+    """The terminal is bound where the link leads, below which nothing is shown that is masked, and stays a terminal."""
+    script = "stat -L -c %t /dev/console; echo x > /proc/sysrq-trigger; stat -c %t:%T /proc/kcore"
+    directory = bundle(pyrun, tmp_path / "b", ["sh", "-c", script], root={"readonly": False})
+    config = json.loads((directory / "config.json").read_text())
+    devpts = [mount for mount in config["mounts"] if mount["destination"] in ("/proc", "/dev/pts")]
+    configure(directory, mounts=devpts)
+    config = json.loads((directory / "config.json").read_text())
+    config["process"]["terminal"] = True
+    (directory / "config.json").write_text(json.dumps(config))
+    (directory / "rootfs/dev/pts").mkdir(parents=True)
+    (directory / "rootfs/dev/console").symlink_to(target)
+    done = pyrun.call("run", "--bundle", str(directory), new_id())
+    lines = done.stdout.split()
+    assert not lines or lines[0] in ("88", "1"), done
+    assert "1:3" in lines or done.returncode != 0, done
+
+
+def test_cve_2025_52565_a_terminal_is_of_a_devpts_only(pyrun: Pyrun, tmp_path: Path) -> None:
+    """What an image has at /dev/pts/ptmx is opened for nobody, neither a file nor another device."""
+    directory = bundle(pyrun, tmp_path / "b", ["true"], root={"readonly": False})
+    without_dev(directory)
+    config = json.loads((directory / "config.json").read_text())
+    config["process"]["terminal"] = True
+    (directory / "config.json").write_text(json.dumps(config))
+    pts = directory / "rootfs/dev/pts"
+    pts.mkdir(parents=True)
+    for make in (
+        lambda: (pts / "ptmx").touch(),
+        lambda: (pts / "ptmx").symlink_to("/proc/self/exe"),
+        lambda: os.mknod(pts / "ptmx", 0o20666, os.makedev(5, 2)),
+    ):
+        make()
+        done = pyrun.call("run", "--bundle", str(directory), new_id())
+        assert done.returncode == 1, done
+        (pts / "ptmx").unlink()
+
+
+def test_cve_2025_52881_a_sysctl_is_not_written_to_another_file_that_is_bound_there(
+    pyrun: Pyrun, tmp_path: Path
+) -> None:
+    """The write goes to the kernel's file and not to the one of the same procfs that the container has in its place."""
+    sysctls = "/proc/sys/kernel/"
+    directory = bundle(
+        pyrun,
+        tmp_path / "b",
+        ["cat", "/shown/sys/kernel/domainname", "/shown/sys/kernel/hostname"],
+        linux={"sysctl": {"kernel.domainname": "written"}},
+        hostname="before",
+    )
+    (directory / "rootfs/shown").mkdir()
+    add_mount(directory, destination="/shown", type="proc", source="proc")
+    add_mount(directory, destination=f"{sysctls}domainname", source=f"{sysctls}hostname", options=["bind"])
+    assert run(pyrun, directory).stdout == "written\nbefore\n"
