@@ -56,6 +56,7 @@ CLONE_NEWTIME = 0x00000080
 CLONE_NEWNS = 0x00020000
 CLONE_NEWCGROUP = 0x02000000
 CLONE_NEWUTS = 0x04000000
+CLONE_NEWUSER = 0x10000000
 CLONE_NEWIPC = 0x08000000
 CLONE_NEWPID = 0x20000000
 CLONE_NEWNET = 0x40000000
@@ -81,6 +82,7 @@ MOUNT_ATTR__ATIME = 0x70
 MOUNT_ATTR_NOATIME = 0x10
 MOUNT_ATTR_STRICTATIME = 0x20
 MOUNT_ATTR_NODIRATIME = 0x80
+MOUNT_ATTR_IDMAP = 0x100000
 MOUNT_ATTR_NOSYMFOLLOW = 0x200000
 
 # bpf(2)
@@ -439,11 +441,11 @@ class SchedAttr(NamedTuple):
     period: int
 
 
-def sched_setattr(attributes: SchedAttr) -> None:
-    """sched_setattr(2) of the calling thread."""
+def sched_setattr(pid: int, attributes: SchedAttr) -> None:
+    """sched_setattr(2) of a thread, 0 for the calling one."""
     number = _SYS_SCHED_SETATTR.get(_MACHINE, 274)
     packed = struct.pack("=IIQiIQQQ", struct.calcsize("=IIQiIQQQ"), *attributes)
-    _check(_libc.syscall(ctypes.c_long(number), 0, packed, ctypes.c_uint(0)))
+    _check(_libc.syscall(ctypes.c_long(number), pid, packed, ctypes.c_uint(0)))
 
 
 def ioprio_set(which: int, who: int, priority: int) -> None:

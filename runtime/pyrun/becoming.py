@@ -41,10 +41,10 @@ class Becoming:
         self.command = ""
 
 
-def take(steps: Mapping[type, Callable[[Any, Any], None]], becoming: Becoming, step: Any) -> None:
-    """Carry out one step; a failure says which it was."""
+def take(steps: Mapping[type, Callable[[Any, Any], None]], on: Any, step: Any) -> None:
+    """Carry out one step on what its function takes for that, as a Becoming; a failure says which step it was."""
     try:
-        steps[type(step)](becoming, step)
+        steps[type(step)](on, step)
     except OSError as error:
         why = (error.strerror or str(error)).lower()
         notes = "".join(f", {note}" for note in getattr(error, "__notes__", ()))

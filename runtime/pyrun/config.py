@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from lxcfs_py.errors import SpecError
 from lxcfs_py.record import TYPE_CHECKING
-from pyrun import attributes, seccomp, spec
+from pyrun import attributes, ids, seccomp, spec
 from pyrun.fields import Fields, parse, unsupported
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ _VERSIONS = ("1.0.", "1.1.", "1.2.", "1.3.")
 OLDEST, NEWEST = "1.0.0", "1.3.0"
 """Of the versions that are told to engines."""
 
-NAMESPACES = ("pid", "network", "mount", "ipc", "uts", "cgroup", "time")
+NAMESPACES = ("pid", "network", "mount", "ipc", "uts", "cgroup", "time", "user")
 
 RLIMITS = (
     "RLIMIT_CPU",
@@ -114,9 +114,12 @@ def resources(value: object) -> spec.Resources:
 
 
 def _mount(fields: Fields) -> spec.Mount:
-    fields.refuse("uidMappings", "gidMappings")
     return spec.Mount(
-        fields.path("destination"), fields.text("type") or "", fields.text("source") or "", fields.texts("options")
+        fields.path("destination"),
+        fields.text("type") or "",
+        fields.text("source") or "",
+        fields.texts("options"),
+        ids.read(fields),
     )
 
 
@@ -180,12 +183,13 @@ def _hook(fields: Fields) -> spec.Hook:
 
 
 def _linux(fields: Fields) -> spec.Linux:
-    fields.refuse("uidMappings", "gidMappings", "mountLabel", "intelRdt", "netDevices")
+    fields.refuse("mountLabel", "intelRdt", "netDevices")
     propagation = None
     if fields.text("rootfsPropagation"):
         propagation = fields.choice("rootfsPropagation", PROPAGATIONS)
     return spec.Linux(
         namespaces=_unique(fields.each("namespaces", _namespace), fields.at("namespaces")),
+        maps=ids.read(fields),
         time_offsets=tuple(_time_offset(clock, offset) for clock, offset in fields.keyed("timeOffsets")),
         devices=fields.each("devices", _device),
         cgroups_path=fields.text("cgroupsPath") or None,
@@ -200,8 +204,6 @@ def _linux(fields: Fields) -> spec.Linux:
 
 
 def _namespace(fields: Fields) -> spec.Namespace:
-    if fields.text("type") == "user":
-        raise unsupported(fields.at("type"), "a user namespace")
     kind = fields.choice("type", NAMESPACES)
     path = fields.path("path") if fields.text("path") else None
     if path and kind == "mount":
@@ -377,8 +379,28 @@ def _check_namespaces(made: spec.Spec) -> None:
     for where, namespace in needs.items():
         if namespace not in types:
             raise SpecError(where, f"needs a {namespace} namespace in linux.namespaces, or it would be the host's")
+    _check_users(made)
     if "mount" not in types:
         raise unsupported("linux.namespaces", "a container without a mount namespace")
+
+
+def _check_users(made: spec.Spec) -> None:
+    """IDs that a container uses must be there in its user namespace."""
+    maps = made.linux.maps
+    namespace = next((one for one in made.linux.namespaces if one.type == "user"), None)
+    if namespace is None and maps.users:
+        raise SpecError("linux.uidMappings", "needs a user namespace in linux.namespaces")
+    if namespace is not None and namespace.path is None and not maps.users:
+        raise SpecError("linux.uidMappings", "is missing: a new user namespace needs it")
+    if not maps.users:
+        return
+    user = made.process.user
+    needed = [("linux.uidMappings", "uid", 0), ("linux.gidMappings", "gid", 0)]
+    needed += [("process.user.uid", "uid", user.uid), ("process.user.gid", "gid", user.gid)]
+    needed += [(f"process.user.additionalGids[{at}]", "gid", gid) for at, gid in enumerate(user.additional_gids)]
+    for where, kind, number in needed:
+        if not ids.covers(maps.users if kind == "uid" else maps.groups, number):
+            raise SpecError(where, f"the {kind} {number} of the container is none of linux.{kind}Mappings")
 
 
 def _sysctl_namespace(name: str) -> str:

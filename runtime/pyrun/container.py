@@ -16,6 +16,7 @@ import select
 import time
 from collections.abc import Callable, Mapping
 
+from lxcfs_py import linux
 from lxcfs_py.bare import signal
 from lxcfs_py.cgroup import hierarchy
 from lxcfs_py.errors import Conflict, Error, NotFound
@@ -23,7 +24,7 @@ from lxcfs_py.host import Host
 from lxcfs_py.record import TYPE_CHECKING, NamedTuple
 from pyrun import cgroups, channel, filters, foreground, freezer, hooks, init, jsontext, namespaces, passing, terminal
 from pyrun.channel import CONSOLE, EXITED, FAILED, GO, HOOKS, LISTENER, READY, STARTED, Channel, Failure, Message
-from pyrun.plan import Plan
+from pyrun.plan import Bind, Plan
 from pyrun.store import Entry, State, Store, process, write
 
 if TYPE_CHECKING:
@@ -156,7 +157,7 @@ def _make(store: Store, request: Request, parent: _Parent, *, waits: bool) -> Ma
         cgroups.limit(placed, to_do.cgroup.writes)
         if to_do.cgroup.devices:
             cgroups.limit_devices(placed, to_do.cgroup.devices)
-        made = _fork(entry, state, request, placed, program)
+        made = _fork(entry, state, request, placed, program, parent)
         state = made.state
         if request.pid_file is not None:
             write(request.pid_file, str(state.pid).encode())
@@ -167,19 +168,56 @@ def _make(store: Store, request: Request, parent: _Parent, *, waits: bool) -> Ma
         raise
 
 
-def _fork(entry: Entry, state: State, request: Request, placed: tuple[cgroups.Place, ...], program: bytes) -> Made:
+def _fork(
+    entry: Entry,
+    state: State,
+    request: Request,
+    placed: tuple[cgroups.Place, ...],
+    program: bytes,
+    parent: _Parent,
+) -> Made:
     ours, theirs = channel.pair()
     start = entry.start if os.path.exists(entry.start) else None
-    pid = namespaces.fork(request.plan.namespaces)
+    prepared = _prepared(request.plan)
+    pid = os.fork() if request.plan.namespaces.of_user() else namespaces.fork(request.plan.namespaces)
     if pid == 0:
         ours.close()
         entry.unlock()
-        init.main(request.plan, placed, theirs, start, program, request.passed)
+        init.main(request.plan, placed, theirs, start, program, request.passed, prepared)
     theirs.close()
+    for descriptor in prepared.values():
+        os.close(descriptor)
+    state = _recorded(entry, state, pid)
+    if not request.plan.namespaces.of_user():
+        return Made(entry, state, ours, os.pidfd_open(pid))
+    from pyrun import userns
+
+    pid, pidfd = userns.guide(pid, ours, request.plan.namespaces.maps, parent.next)
+    return Made(entry, _recorded(entry, state, pid), ours, pidfd)
+
+
+def _recorded(entry: Entry, state: State, pid: int) -> State:
     found = process(pid)
     state = state._replace(pid=pid, start_time=found.start_time if found else 0)
     entry.save(state)
-    return Made(entry, state, ours, os.pidfd_open(pid))
+    return state
+
+
+def _prepared(to_do: Plan) -> Mapping[int, int]:
+    if not to_do.namespaces.of_user() and not any(isinstance(step, Bind) and step.maps.users for step in to_do.steps):
+        return {}
+    from pyrun import outside
+
+    return outside.prepare(to_do)
+
+
+def _ready(made: Made, to_do: Plan) -> None:
+    """The init has done its part."""
+    if to_do.outside:
+        from pyrun import outside
+
+        outside.carry_out(to_do.outside, made.state.pid)
+    made.init.send(Message(GO, _told(made.state, "created").decode()))
 
 
 def _until_ready(made: Made, request: Request, parent: _Parent) -> None:
@@ -192,7 +230,7 @@ def _until_ready(made: Made, request: Request, parent: _Parent) -> None:
                 hooks.run_all(message.text, hooks.KINDS[message.text](request.plan.hooks), told)
             made.init.send(Message(GO, _told(made.state, "creating").decode()))
         elif message.kind == READY:
-            made.init.send(Message(GO, _told(made.state, "created").decode()))
+            _ready(made, request.plan)
             return
         else:
             if message.kind == LISTENER:
@@ -223,6 +261,7 @@ def _monitor(store: Store, request: Request, launcher: Channel) -> NoReturn:
     """Own the container for the launcher. Never returns."""
     try:
         os.setsid()
+        linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)  # the init of a user namespace is our grandchild at first
         for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
             signal.signal(number, lambda *_: None)
         status = _watch(store, request, launcher)

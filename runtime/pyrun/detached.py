@@ -104,6 +104,12 @@ def set_attributes(mount: int, flags: MountFlags) -> None:
         linux.mount_setattr(mount, "", _HERE | linux.AT_RECURSIVE, attr_set=flags.recursive_set, attr_clr=clear)
 
 
+def map_ids(mount: int, namespace: int, *, recursive: bool) -> None:
+    """Show the owners of files as the maps of a user namespace have them."""
+    flags = _HERE | (linux.AT_RECURSIVE if recursive else 0)
+    linux.mount_setattr(mount, "", flags, attr_set=linux.MOUNT_ATTR_IDMAP, userns=namespace)
+
+
 def propagate(mount: int, changes: tuple[int, ...]) -> None:
     """Set how mounts and unmounts below reach others."""
     for change in changes:

@@ -122,6 +122,7 @@ def _until_ready(child: Channel, pid: int, request: Request, warn: Callable[[str
     master = -1
     while (message := child.receive()) is not None:
         if message.kind == READY:
+            _from_outside(request.plan, pid)
             return master
         if message.kind == FAILED:
             raise channel.failure(message)
@@ -135,6 +136,13 @@ def _until_ready(child: Channel, pid: int, request: Request, warn: Callable[[str
         else:
             warn(message.text)
     raise Failure("the process was killed before it could execute the command")
+
+
+def _from_outside(to_do: Further, pid: int) -> None:
+    if to_do.outside:
+        from pyrun import outside
+
+        outside.carry_out(to_do.outside, pid)
 
 
 def _let_go(child: Channel) -> None:

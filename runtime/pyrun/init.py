@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from lxcfs_py import linux
 from lxcfs_py.bare import signal
@@ -38,6 +38,8 @@ class Init(becoming.Becoming):
         self.start = -1 if start is None else os.open(start, os.O_RDWR | os.O_CLOEXEC)
         """The FIFO to wait on for `pyrun start`; -1 where the parent says when."""
         self.null = mounts.Null()
+        self.prepared = -1
+        """What the step is about, as a mount in no tree, where the parent has made it ready."""
         self.state = b""
         """For hooks, as the parent last told it."""
 
@@ -49,9 +51,11 @@ def main(
     start: str | None,
     program: bytes,
     passed: int,
+    prepared: Mapping[int, int],
 ) -> NoReturn:
     """Be the init. Never returns: the command is executed, or the parent hears why it was not. Of the caller's
-    descriptors it has the first `passed` ones from 3 on."""
+    descriptors it has the first `passed` ones from 3 on; `prepared` has those of mounts by the number of the step.
+    """
     status = 1
     try:
         linux.prctl(linux.PR_SET_DUMPABLE, 0)
@@ -59,21 +63,33 @@ def main(
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         os.umask(0)
         os.setsid()
-        process.close_others((parent.fileno(), *range(3, 3 + passed)))
+        process.close_others((parent.fileno(), *prepared.values(), *range(3, 3 + passed)))
         cgroups.enter(place.directory for place in placed)
-        namespaces.enter(to_do.namespaces)
         init = Init(to_do, placed, parent, start, program)
+        _enter(to_do.namespaces, parent)
         if "network" in to_do.namespaces.unshare:
             network.switch_on()
         if to_do.hooks.start_container:
             import subprocess  # noqa: F401 - what runs them, while the host's files can be read
-        for step in to_do.steps:
+        for number, step in enumerate(to_do.steps):
+            init.prepared = prepared.get(number, -1)
             becoming.take(STEPS, init, step)
     except BaseException as error:
         status = getattr(error, "status", 1)
         parent.send(report(error))
     finally:
         os._exit(status)  # whatever happens: a filter of system calls may even refuse to tell
+
+
+def _enter(wanted: plan.Namespaces, parent: Channel) -> None:
+    """Into all namespaces; from a user namespace on as another process, with no more privileges over the host."""
+    if not wanted.of_user():
+        namespaces.enter(wanted)
+        return
+    from pyrun import userns
+
+    userns.descend(wanted, parent)
+    namespaces.enter(wanted._replace(join=()))
 
 
 # Steps of the tree --------------------------------------------------------------------------------------------------
@@ -90,7 +106,7 @@ def _overlay(init: Init, step: plan.Overlay) -> None:
 
 
 def _bind_root(init: Init, step: plan.BindRoot) -> None:
-    init.root = mounts.bind_root(step.source)
+    init.root = mounts.bind_root(step.source, init.prepared)
 
 
 def _mount_cgroups(init: Init, step: plan.CgroupMount) -> None:
@@ -144,7 +160,7 @@ STEPS: dict[type, Callable[[Any, Any], None]] = becoming.STEPS | {
     plan.BindRoot: _bind_root,
     plan.Mount: lambda init, step: mounts.mount(init.root, step),
     plan.CgroupMount: _mount_cgroups,
-    plan.Bind: lambda init, step: mounts.bind(init.root, step),
+    plan.Bind: lambda init, step: mounts.bind(init.root, step, init.prepared),
     plan.Device: lambda init, step: mounts.make_device(init.root, step),
     plan.Symlink: lambda init, step: mounts.make_link(init.root, step),
     plan.RunHooks: _run_hooks,

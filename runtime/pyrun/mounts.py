@@ -37,10 +37,16 @@ def isolate(flags: int) -> None:
     linux.mount(None, "/", None, flags)
 
 
-def bind_root(source: str) -> int:
-    """The rootfs as a mount of its own, on top of itself; a descriptor of it."""
-    _keep_from_others(source)
-    mount = detached.copy(linux.AT_FDCWD, source, recursive=True)
+def bind_root(source: str, prepared: int = -1) -> int:
+    """The rootfs as a mount of its own, on top of itself; a descriptor of it.
+
+    One that is prepared lies on /: who is in a user namespace may not be let into the directories above it.
+    """
+    if prepared >= 0:
+        mount, source = prepared, "/"
+    else:
+        _keep_from_others(source)
+        mount = detached.copy(linux.AT_FDCWD, source, recursive=True)
     with _host(source) as target:
         detached.put(mount, target)
     # Where the rootfs lies on a shared mount, its copy is shared with it: what is mounted here would show there.
@@ -167,14 +173,15 @@ def _put_cgroup(directory: str, target: int, flags: MountFlags) -> None:
         os.close(tree)
 
 
-def bind(root: int, step: Bind) -> None:
+def bind(root: int, step: Bind, prepared: int = -1) -> None:
     """Show a file or directory of the host in the rootfs."""
-    tree = _source(step)
+    tree = source(step) if prepared < 0 else prepared
     try:
         make = rootfs.make_directory if stat.S_ISDIR(os.fstat(tree).st_mode) else rootfs.make_file
         target = make(root, step.destination)
         try:
-            detached.set_attributes(tree, step.flags)
+            if prepared < 0:
+                detached.set_attributes(tree, step.flags)
             detached.put(tree, target)
             detached.propagate(tree, step.flags.propagation)
         finally:
@@ -183,7 +190,8 @@ def bind(root: int, step: Bind) -> None:
         os.close(tree)
 
 
-def _source(step: Bind) -> int:
+def source(step: Bind) -> int:
+    """A copy of what is to be shown, in no tree."""
     try:
         return detached.copy(linux.AT_FDCWD, step.source, recursive=step.recursive)
     except OSError:

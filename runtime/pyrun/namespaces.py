@@ -1,8 +1,8 @@
 """Namespaces of a container: made and joined around one fork, the caller itself left where it is.
 
-namespaces(7), pid_namespaces(7), time_namespaces(7). A pid or time namespace is entered by the children of whoever
-makes it, so the parent makes these, forks and goes back; the child makes and joins all others for itself. Never
-clone(2) behind the interpreter's back: os.fork runs its handlers.
+namespaces(7), pid_namespaces(7), time_namespaces(7); `userns` has user namespaces. A pid or time namespace is entered
+by the children of whoever makes it, so the parent makes these, forks and goes back; the child makes and joins all
+others for itself. Never clone(2) behind the interpreter's back: os.fork runs its handlers.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pyrun.plan import Namespaces
 _FLAGS = {
     "pid": linux.CLONE_NEWPID,
     "time": linux.CLONE_NEWTIME,
+    "user": linux.CLONE_NEWUSER,
     "network": linux.CLONE_NEWNET,
     "ipc": linux.CLONE_NEWIPC,
     "uts": linux.CLONE_NEWUTS,
@@ -31,8 +32,11 @@ _OF_CHILDREN = ("pid", "time")
 _NANOSECONDS = 1_000_000_000
 
 
-def fork(namespaces: Namespaces) -> int:
-    """os.fork() with the child in the pid and time namespaces: the child's pid, and 0 in the child."""
+def fork(namespaces: Namespaces, *, come_back: bool = True) -> int:
+    """os.fork() with the child in the pid and time namespaces: the child's pid, and 0 in the child.
+
+    With `come_back` further children of the caller will be where it is itself.
+    """
     ways_back = []
     pid = -1
     try:
@@ -44,7 +48,7 @@ def fork(namespaces: Namespaces) -> int:
         return pid
     finally:
         for descriptor, flag in ways_back:
-            if pid != 0:
+            if pid != 0 and come_back:
                 linux.setns(descriptor, flag)
             os.close(descriptor)
 
@@ -56,9 +60,11 @@ def enter(namespaces: Namespaces) -> None:
     opened = [(kind, _open(kind, joins[kind])) for kind in _FLAGS if kind in joins and kind not in _OF_CHILDREN]
     for kind, descriptor in opened:
         _join(kind, descriptor, joins[kind])
+        if kind == "user":
+            become_root()
     flags = 0
     for kind in namespaces.unshare:
-        if kind not in _OF_CHILDREN:
+        if kind not in _OF_CHILDREN and kind != "user":
             flags |= _FLAGS[kind]
     try:
         linux.unshare(flags)
@@ -83,6 +89,13 @@ def of(process: int, kinds: Iterable[str]) -> Namespaces:
     return Namespaces(join=tuple(found))
 
 
+def become_root() -> None:
+    """Be the root of the user namespace that the calling process has got into, which it need not be on the host."""
+    os.setresgid(0, 0, 0)
+    os.setresuid(0, 0, 0)
+    linux.prctl(linux.PR_SET_DUMPABLE, 0)
+
+
 def _enter_for_children(kind: str, namespaces: Namespaces) -> None:
     if kind in namespaces.unshare:
         try:
@@ -93,8 +106,7 @@ def _enter_for_children(kind: str, namespaces: Namespaces) -> None:
         if kind == "time":
             _set_clocks(namespaces)
     else:
-        path = dict(namespaces.join)[kind]
-        _join(kind, _open(kind, path), path)
+        join(kind, dict(namespaces.join)[kind])
 
 
 def _set_clocks(namespaces: Namespaces) -> None:
@@ -129,6 +141,11 @@ def _open(kind: str, path: str) -> int:
         if path.startswith("/proc/self/ns/"):
             raise Unsupported(f"this kernel has no {kind} namespaces") from None
         raise
+
+
+def join(kind: str, path: str) -> None:
+    """Into the namespace that a file is; with a pid or time namespace the caller's children are meant."""
+    _join(kind, _open(kind, path), path)
 
 
 def _join(kind: str, descriptor: int, path: str) -> None:

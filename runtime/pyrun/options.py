@@ -71,7 +71,8 @@ _RECURSIVE |= {f"r{name}": word for name, word in WORDS.items() if word.attribut
 _PLACES = ("bind", "rbind", "defaults")
 """Words that say what is mounted, not how."""
 
-_REFUSED = ("idmap", "ridmap", "copy-symlink", "src-nofollow", "dest-nofollow")
+_ID_MAPPED = ("idmap", "ridmap")
+_REFUSED = ("copy-symlink", "src-nofollow", "dest-nofollow")
 """Options of runc's and crun's own that change what is mounted: to take them for data would be to pass them over."""
 
 
@@ -92,6 +93,8 @@ class MountFlags(NamedTuple):
     """The file system's own options."""
     copy_up: bool = False
     """`tmpcopyup`: what the rootfs has at the destination is copied into the new tmpfs."""
+    id_mapped: str = ""
+    """`idmap`, or `ridmap` for the mount with all below it: its owners are others than on disk."""
 
     def describe(self) -> str:
         """` (nosuid,ro,slave; size=1m)`, or nothing."""
@@ -99,6 +102,7 @@ class MountFlags(NamedTuple):
         words += _describe_recursive(self.recursive_set, self.recursive_clear)
         words += [describe_propagation(flags) for flags in self.propagation]
         words += ["tmpcopyup"] if self.copy_up else []
+        words += [self.id_mapped] if self.id_mapped else []
         parts = [part for part in (",".join(words), self.data) if part]
         return f" ({'; '.join(parts)})" if parts else ""
 
@@ -129,7 +133,7 @@ def propagation(word: str) -> int:
 def names() -> frozenset[str]:
     """The words that mean something here; any other is the file system's own."""
     recursive = (f"r{word}" for word in PROPAGATION)
-    return frozenset((*WORDS, *_RECURSIVE, *PROPAGATION, *recursive, *_PLACES, "tmpcopyup"))
+    return frozenset((*WORDS, *_RECURSIVE, *PROPAGATION, *recursive, *_PLACES, *_ID_MAPPED, "tmpcopyup"))
 
 
 def is_bind(words: Iterable[str]) -> bool:
@@ -150,7 +154,9 @@ def parse(words: Iterable[str], where: str, *, bind: bool) -> MountFlags:
             made = made._replace(propagation=(*made.propagation, change))
         elif word == "tmpcopyup":
             made = made._replace(copy_up=True)
-        elif word.partition("=")[0] in _REFUSED:
+        elif word in _ID_MAPPED:
+            made = made._replace(id_mapped=word)
+        elif word.partition("=")[0] in (*_ID_MAPPED, *_REFUSED):
             raise Unsupported(f"{where}[{index}]: {word} is not supported by this release of pyrun")
         elif word not in _PLACES and word:
             if bind:

@@ -16,6 +16,7 @@ from lxcfs_py.cgroup import parse
 from lxcfs_py.record import NamedTuple
 from pyrun import capabilities, devices, seccomp
 from pyrun.attributes import Attribute, CpuAffinity
+from pyrun.ids import Maps
 from pyrun.options import MountFlags, describe_propagation
 from pyrun.resources import Write
 from pyrun.spec import DeviceRule, Hook, Hooks, Rlimit, Seccomp, TimeOffset
@@ -30,16 +31,23 @@ class Namespaces(NamedTuple):
     unshare: tuple[str, ...] = ()
     join: tuple[tuple[str, str], ...] = ()
     """(type, path)"""
+    maps: Maps = Maps()
+    """Of the user namespace, if one is made or joined."""
     time_offsets: tuple[TimeOffset, ...] = ()
     boot_clock_at_zero: bool = False
     """The boot clock of the new time namespace shall read 0 when the container is created (instead of
     `time_offsets`)."""
+
+    def of_user(self) -> bool:
+        """Whether there is a user namespace, which all others are made in."""
+        return "user" in self.unshare or any(kind == "user" for kind, _ in self.join)
 
     def describe(self) -> str:
         offsets = [f"{offset.clock} clock {offset.secs:+d}.{offset.nanosecs:09d} s" for offset in self.time_offsets]
         offsets += ["boot clock at 0"] if self.boot_clock_at_zero else []
         parts = [f"new {', '.join(self.unshare)}"] if self.unshare else []
         parts += [f"join {kind} of {path}" for kind, path in self.join]
+        parts += [self.maps.describe()] if self.maps.users else []
         return f"namespaces: {'; '.join(parts + offsets)}"
 
 
@@ -134,11 +142,14 @@ class Bind(NamedTuple):
     flags: MountFlags = MountFlags()
     instead: str = ""
     """The source where that one cannot be had."""
+    maps: Maps = Maps()
+    """Of a mount whose files have other owners than on disk: there `inside`, in the container `outside`."""
 
     def describe(self) -> str:
         how = "bind with all below it" if self.recursive else "bind"
         source = f"{self.source}, or {self.instead}," if self.instead else self.source
-        return f"{how} {source} at {self.destination}{self.flags.describe()}"
+        owners = f" with {self.maps.describe()}" if self.maps.users else ""
+        return f"{how} {source} at {self.destination}{self.flags.describe()}{owners}"
 
 
 class Device(NamedTuple):
@@ -437,6 +448,8 @@ class Plan(NamedTuple):
     hooks: Hooks
     terminal: bool
     annotations: Mapping[str, str]
+    outside: tuple[Step, ...] = ()
+    """What the root of a user namespace may not do to itself: its parent does it before the container is created."""
     warnings: tuple[str, ...] = ()
     """What was asked for and will not be in force; the caller logs them."""
 
@@ -451,6 +464,7 @@ class Plan(NamedTuple):
         lines += [write.describe() for write in self.cgroup.writes]
         lines += self.cgroup.describe_devices()
         lines += [step.describe() for step in self.steps]
+        lines += [f"from outside: {step.describe()}" for step in self.outside]
         return _lines(lines, self.warnings)
 
 
@@ -464,6 +478,8 @@ class Further(NamedTuple):
     steps: tuple[Step, ...]
     terminal: bool
     profile: Seccomp | None = None
+    outside: tuple[Step, ...] = ()
+    """As in a Plan."""
     warnings: tuple[str, ...] = ()
 
     def describe(self) -> str:
@@ -472,7 +488,9 @@ class Further(NamedTuple):
         lines += [f"enter the cgroups of container {self.container_id}"]
         lines += [f"run on CPUs {parse.format_cpu_list(self.affinity.final)}"] if self.affinity.final else []
         lines += [f"join {', '.join(self.namespaces)}"]
-        return _lines([*lines, *(step.describe() for step in self.steps)], self.warnings)
+        lines += [step.describe() for step in self.steps]
+        lines += [f"from outside: {step.describe()}" for step in self.outside]
+        return _lines(lines, self.warnings)
 
 
 def _lines(lines: list[str], warnings: tuple[str, ...]) -> str:

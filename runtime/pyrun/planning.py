@@ -21,6 +21,9 @@ from lxcfs_py.cgroup import keys
 from lxcfs_py.errors import SpecError
 from lxcfs_py.record import NamedTuple
 from pyrun import capabilities, devices, options, plan, resources, seccomp
+from pyrun.attributes import IoPriority, Scheduler
+from pyrun.fields import unsupported
+from pyrun.ids import Maps
 from pyrun.spec import Capabilities, Hook, Linux, Mount, Namespace, Process, Seccomp, Spec
 
 ROOT_ANNOTATION, THROW_AWAY = "pyrun.root", "throw-away"
@@ -47,6 +50,9 @@ _DEVICES = (
     ("/dev/urandom", 1, 9),
     ("/dev/tty", 5, 0),
 )
+
+_PRIVILEGED = (plan.OomScoreAdj, plan.SetRlimit, Scheduler, IoPriority)
+"""Steps that ask for privileges over the host, which a user namespace's root does not have."""
 
 _LINKS = (
     ("/dev/ptmx", "pts/ptmx"),
@@ -111,6 +117,7 @@ def make(spec: Spec, container_id: str, bundle: str, facts: Facts, wishes: Wishe
     else:
         root = [plan.BindRoot(source)]
     propagation = options.propagation(spec.linux.rootfs_propagation or "")
+    inside, outside = _divided(_process(spec.process, spec.linux.seccomp), _has_user_namespace(spec))
     steps: tuple[plan.Step, ...] = (
         *_keyring(container_id, wishes),
         plan.Propagate(propagation or options.propagation("rslave")),
@@ -122,7 +129,7 @@ def make(spec: Spec, container_id: str, bundle: str, facts: Facts, wishes: Wishe
         plan.Pivot(propagation),
         *_root_settings(spec, facts.nested if throw_away else ()),
         *spec.linux.attributes,
-        *_process(spec.process, spec.linux.seccomp),
+        *inside,
         plan.AwaitStart(),
         *_hooks(spec, "startContainer"),
         plan.Release(facts.passed),
@@ -143,6 +150,7 @@ def make(spec: Spec, container_id: str, bundle: str, facts: Facts, wishes: Wishe
         hooks=spec.hooks,
         terminal=spec.process.terminal,
         annotations=spec.annotations,
+        outside=outside,
         warnings=tuple(_warnings(spec, facts)),
     )
 
@@ -161,6 +169,7 @@ def further(spec: Spec, container_id: str, passed: int) -> plan.Further:
     """What makes `spec.process` one process more of the container that `spec` is of."""
     process = spec.process
     console = [plan.Console(*(process.console_size or (0, 0)), path="")] if process.terminal else []
+    inside, outside = _divided(_process(process, spec.linux.seccomp), _has_user_namespace(spec))
     return plan.Further(
         container_id=container_id,
         namespaces=tuple(dict.fromkeys((*(namespace.type for namespace in spec.linux.namespaces), "time"))),
@@ -169,7 +178,7 @@ def further(spec: Spec, container_id: str, passed: int) -> plan.Further:
             *_keyring(container_id, NO_WISHES),
             *console,
             *spec.linux.attributes,
-            *_process(process, spec.linux.seccomp),
+            *inside,
             plan.AwaitStart(),
             plan.Release(passed),
             *_filter_last(process, spec.linux.seccomp),
@@ -177,6 +186,7 @@ def further(spec: Spec, container_id: str, passed: int) -> plan.Further:
         ),
         terminal=process.terminal,
         profile=spec.linux.seccomp,
+        outside=outside,
         warnings=tuple(_capability_warnings(process.capabilities)),
     )
 
@@ -218,6 +228,22 @@ def _namespaces(spec: Spec, facts: Facts) -> plan.Namespaces:
         join=tuple((namespace.type, namespace.path) for namespace in wanted if namespace.path is not None),
         time_offsets=spec.linux.time_offsets,
         boot_clock_at_zero=at_zero,
+        maps=spec.linux.maps,
+    )
+
+
+def _has_user_namespace(spec: Spec) -> bool:
+    return any(namespace.type == "user" for namespace in spec.linux.namespaces)
+
+
+def _divided(steps: Iterator[plan.Step], apart: bool) -> tuple[tuple[plan.Step, ...], tuple[plan.Step, ...]]:
+    """What a process does to itself, and what its parent does to it if it is in a user namespace."""
+    every = tuple(steps)
+    if not apart:
+        return every, ()
+    return (
+        tuple(step for step in every if not isinstance(step, _PRIVILEGED)),
+        tuple(step for step in every if isinstance(step, _PRIVILEGED)),
     )
 
 
@@ -250,10 +276,10 @@ def _cgroup_path(linux: Linux, container_id: str) -> str:
 
 def _mounts(spec: Spec, bundle: str) -> Iterator[plan.Step]:
     for index, mount in enumerate(spec.mounts):
-        yield _mount(mount, f"mounts[{index}]", bundle)
+        yield _mount(mount, f"mounts[{index}]", bundle, spec.linux.maps)
 
 
-def _mount(mount: Mount, where: str, bundle: str) -> plan.Step:
+def _mount(mount: Mount, where: str, bundle: str, container: Maps) -> plan.Step:
     bind = mount.type == "bind" or options.is_bind(mount.options)
     flags = options.parse(mount.options, f"{where}.options", bind=bind)
     destination = posixpath.normpath(mount.destination)
@@ -261,7 +287,10 @@ def _mount(mount: Mount, where: str, bundle: str) -> plan.Step:
         if not mount.source:
             raise SpecError(f"{where}.source", "is missing")
         source = posixpath.normpath(posixpath.join(bundle, mount.source))
-        return plan.Bind(source, destination, "rbind" in mount.options, flags)
+        maps = _owners(mount, flags, where, container)
+        return plan.Bind(source, destination, "rbind" in mount.options, flags, maps=maps)
+    if flags.id_mapped or mount.maps.users:
+        raise unsupported(f"{where}.options", "a new file system with other owners")
     if not mount.type:
         raise SpecError(f"{where}.type", "is missing")
     if mount.type in ("cgroup", "cgroup2"):
@@ -269,6 +298,14 @@ def _mount(mount: Mount, where: str, bundle: str) -> plan.Step:
     if _on_dev(mount) and flags.flags & _READONLY:
         flags = flags._replace(flags=flags.flags & ~_READONLY)
     return plan.Mount(destination, mount.type, mount.source or mount.type, flags)
+
+
+def _owners(mount: Mount, flags: options.MountFlags, where: str, container: Maps) -> Maps:
+    """The maps of an ID-mapped mount: its own, else the container's."""
+    maps = mount.maps if mount.maps.users else container
+    if flags.id_mapped and not maps.users:
+        raise SpecError(f"{where}.options", f"{flags.id_mapped} needs uidMappings, or a user namespace")
+    return maps if flags.id_mapped or mount.maps.users else Maps()
 
 
 def _on_dev(mount: Mount) -> bool:

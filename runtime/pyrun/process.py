@@ -41,13 +41,13 @@ class CommandError(Error):
         self.status = status
 
 
-def set_limit(limit: Rlimit) -> None:
-    """setrlimit(2)."""
+def set_limit(limit: Rlimit, pid: int = 0) -> None:
+    """prlimit(2) of a process, 0 for the calling one."""
     soft, hard = (resource.RLIM_INFINITY if value == _UNLIMITED else value for value in (limit.soft, limit.hard))
     try:
-        resource.setrlimit(getattr(resource, limit.type), (soft, hard))
+        resource.prlimit(pid, getattr(resource, limit.type), (soft, hard))
     except (PermissionError, ValueError):
-        had = resource.getrlimit(getattr(resource, limit.type))[1]
+        had = resource.prlimit(pid, getattr(resource, limit.type))[1]
         raise Error(
             f"cannot set {limit.type} to {limit.hard}: operation not permitted (the hard limit is {had})",
             "ask for no more than that, or give pyrun CAP_SYS_RESOURCE",

@@ -1,4 +1,4 @@
-"""Attributes of the calling process carried out: scheduler, I/O priority, personality, memory policy.
+"""Attributes of a process carried out: scheduler, I/O priority, personality, memory policy.
 
 `attributes` says what they are; when each is carried out is `plan`'s.
 """
@@ -28,9 +28,11 @@ if TYPE_CHECKING:
 _IO_CLASS_SHIFT = 13
 
 
-def _schedule(wanted: Scheduler) -> None:
+def schedule(wanted: Scheduler, pid: int = 0) -> None:
+    """sched_setattr(2) of a process, 0 for the calling one."""
     flags = sum(SCHEDULER_FLAGS[flag] for flag in set(wanted.flags))
     linux.sched_setattr(
+        pid,
         linux.SchedAttr(
             POLICIES[wanted.policy],
             flags,
@@ -39,12 +41,13 @@ def _schedule(wanted: Scheduler) -> None:
             wanted.runtime,
             wanted.deadline,
             wanted.period,
-        )
+        ),
     )
 
 
-def _set_io_priority(wanted: IoPriority) -> None:
-    linux.ioprio_set(linux.IOPRIO_WHO_PGRP, 0, IO_CLASSES[wanted.io_class] << _IO_CLASS_SHIFT | wanted.priority)
+def set_io_priority(wanted: IoPriority, group: int = 0) -> None:
+    """ioprio_set(2) of a process group, 0 for the caller's own."""
+    linux.ioprio_set(linux.IOPRIO_WHO_PGRP, group, IO_CLASSES[wanted.io_class] << _IO_CLASS_SHIFT | wanted.priority)
 
 
 def _set_memory_policy(wanted: MemoryPolicy) -> None:
@@ -53,8 +56,8 @@ def _set_memory_policy(wanted: MemoryPolicy) -> None:
 
 
 CARRY_OUT: dict[type, Callable[[Any], None]] = {
-    Scheduler: _schedule,
-    IoPriority: _set_io_priority,
+    Scheduler: schedule,
+    IoPriority: set_io_priority,
     Personality: lambda wanted: linux.personality(DOMAINS[wanted.domain]),
     MemoryPolicy: _set_memory_policy,
 }

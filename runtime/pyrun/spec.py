@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 from lxcfs_py.record import NamedTuple
 from pyrun.attributes import Attribute, CpuAffinity
+from pyrun.ids import Maps
 
 
 class Root(NamedTuple):
@@ -25,6 +26,8 @@ class Mount(NamedTuple):
     type: str = ""
     source: str = ""
     options: tuple[str, ...] = ()
+    maps: Maps = Maps()
+    """`uidMappings` and `gidMappings`."""
 
 
 class User(NamedTuple):
@@ -90,7 +93,7 @@ class Hooks(NamedTuple):
 
 class Namespace(NamedTuple):
     type: str
-    """pid, network, mount, ipc, uts, cgroup or time."""
+    """pid, network, mount, ipc, uts, cgroup, time or user."""
     path: str | None = None
 
 
@@ -238,6 +241,8 @@ class Seccomp(NamedTuple):
 
 class Linux(NamedTuple):
     namespaces: tuple[Namespace, ...] = ()
+    maps: Maps = Maps()
+    """Of the user namespace: `uidMappings` and `gidMappings`."""
     time_offsets: tuple[TimeOffset, ...] = ()
     devices: tuple[Device, ...] = ()
     cgroups_path: str | None = None

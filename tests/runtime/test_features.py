@@ -46,7 +46,8 @@ def test_engines_find_the_options_that_they_look_for() -> None:
 def test_each_namespace_is_taken() -> None:
     for kind in DOCUMENT["linux"]["namespaces"]:
         namespaces = [{"type": "mount"}, *([{"type": kind}] if kind != "mount" else [])]
-        load(**{"linux.namespaces": namespaces, "hostname": ""})
+        maps = {f"linux.{name}Mappings": IDS for name in ("uid", "gid") if kind == "user"}
+        load(**{"linux.namespaces": namespaces, "hostname": "", **maps})
 
 
 def test_each_capability_is_known() -> None:
@@ -55,12 +56,14 @@ def test_each_capability_is_known() -> None:
 
 IDS = [{"containerID": 0, "hostID": 1000, "size": 1}]
 
+BIND = {"destination": "/x", "source": "/x", "options": ["bind", "idmap"]}
+
 SWITCHES: list[tuple[str, str, Any]] = [
     ("seccomp.enabled", "linux.seccomp", {"defaultAction": "SCMP_ACT_ALLOW"}),
     ("apparmor.enabled", "process.apparmorProfile", "x"),
     ("selinux.enabled", "process.selinuxLabel", "a:b:c:d"),
     ("intelRdt.enabled", "linux.intelRdt", {"closID": "x"}),
-    ("mountExtensions.idmap.enabled", "mounts[0].uidMappings", IDS),
+    ("mountExtensions.idmap.enabled", "mounts[0]", BIND | {"uidMappings": IDS, "gidMappings": IDS}),
     ("netDevices.enabled", "linux.netDevices", {"eth0": {}}),
     ("cgroup.rdma", "linux.resources.rdma", {"mlx5_1": {"hcaHandles": 3}}),
 ]

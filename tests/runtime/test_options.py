@@ -45,7 +45,7 @@ def test_a_bind_takes_the_same_words_but_no_data() -> None:
     assert caught.value.message == 'mounts[3].options[1]: "size=1m" means nothing for a bind mount'
 
 
-@pytest.mark.parametrize("word", ["idmap", "ridmap", "idmap=uids=0-1-10", "src-nofollow"])
+@pytest.mark.parametrize("word", ["idmap=uids=0-1-10", "ridmap=gids=0-1-1", "src-nofollow"])
 def test_options_that_change_what_is_mounted_are_not_taken_for_data(word: str) -> None:
     with pytest.raises(Unsupported, match=r"^mounts\[0\]\.options\[0\]"):
         options.parse([word], "mounts[0].options", bind=False)

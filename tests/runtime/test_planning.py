@@ -266,7 +266,7 @@ def test_the_annotation_goes_before_what_is_set_for_all(said: str | None, otherw
         ({"annotations": {"pyrun.boot-clock": "zero"}}, 'annotations["pyrun.boot-clock"]: needs a new time namespace'),
         ({"mounts[0].type": ""}, "mounts[0].type: is missing"),
         ({"mounts[0]": {"destination": "/x", "type": "bind"}}, "mounts[0].source: is missing"),
-        ({"mounts[1].options[0]": "idmap"}, "mounts[1].options[0]: idmap is not supported"),
+        ({"mounts[1].options[0]": "idmap"}, "mounts[1].options: a new file system with other owners is not"),
     ],
 )
 def test_a_fault_is_named_by_its_path(values: dict[str, object], message: str) -> None:
