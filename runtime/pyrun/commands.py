@@ -75,11 +75,11 @@ def execute(call: Call) -> int:
 
     from pyrun import config, container, executing, fields, further, passing, planning, sealed
 
-    if not call.own.has("--dry-run"):
-        sealed.ensure()
     passed = passing.preserved(call.own.get("--preserve-fds", "0"))
     entry = _store(call).find(call.own.words[0])
     recorded = further.enterable(entry, paused_too=call.own.has("--ignore-paused"))
+    if not call.own.has("--dry-run"):
+        sealed.ensure()
     with open(entry.config, "rb") as file:
         containers = json.load(file)
     if call.own.has("--process"):

@@ -33,7 +33,7 @@ def loads(text: str) -> Any:
     begin = len(text) - len(text.lstrip(_BLANKS))
     try:
         value, end = make_scanner(_Options)(text, begin)  # type: ignore[arg-type]  # any object with these
-    except StopIteration:
+    except (StopIteration, SystemError):  # the scanner has no words for a fault without `json`
         return _by_json(text)
     return _by_json(text) if text[end:].strip(_BLANKS) else value
 

@@ -55,6 +55,12 @@ def test_what_is_not_plain_is_refused(value: object) -> None:
         jsontext.dumps(value)
 
 
+def test_what_is_wrong_is_said_where_nobody_has_imported_json() -> None:
+    code = "from pyrun.jsontext import loads\ntry: loads('{')\nexcept ValueError as error: print(error)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "Expecting property name enclosed in double quotes: line 1 column 2 (char 1)\n"
+
+
 def test_json_is_not_imported() -> None:
     code = (
         "import sys; from pyrun import jsontext as j; j.loads(j.dumps({'a': [1, None]})); print('json' in sys.modules)"
