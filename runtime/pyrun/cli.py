@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from lxcfs_py import errors
 from lxcfs_py.errors import Error, UsageError
-from pyrun import arguments, commands
+from pyrun import arguments, commands, criu
 from pyrun.arguments import Command, Option, Parsed
 from pyrun.commands import Call
 
@@ -31,6 +31,7 @@ GLOBAL = (
     Option(("--log",), "FILE", "append errors and warnings to FILE too"),
     Option(("--log-format",), "FORMAT", "text or json", ("text", "json")),
     Option(("--debug",), "", "print the traceback of an error"),
+    Option(("--criu",), "PATH", "the program that checkpoints and restores (default criu)"),
     Option(("-v", "--version"), "", "print versions"),
     Option(("-h", "--help"), "", "print this help"),
 )
@@ -146,6 +147,35 @@ Exits with the command's status, 128 + N where signal N ended it, 255 where it c
         "ID",
         "remove a container that has stopped",
         (Option(("-f", "--force"), "", "kill it first if it runs; no error if there is none"), _HELP),
+        1,
+        1,
+    ),
+    Command(
+        "checkpoint",
+        "ID",
+        "write a container's processes to files, by criu, and remove it",
+        (
+            Option(("--leave-running",), "", "let it go on"),
+            Option(("--pre-dump",), "", "write its memory alone, for a checkpoint that comes after, and let it go on"),
+            Option(("--parent-path",), "DIR", "images of an earlier --pre-dump"),
+            *criu.OPTIONS,
+            _HELP,
+        ),
+        1,
+        1,
+    ),
+    Command(
+        "restore",
+        "ID",
+        "make a container anew of what checkpoint wrote, and run it",
+        (
+            _BUNDLE,
+            _PID_FILE,
+            Option(("-d", "--detach"), "", "do not wait for its end"),
+            Option(("--no-subreaper",), "", "does nothing: pyrun never is one"),
+            *criu.OPTIONS,
+            _HELP,
+        ),
         1,
         1,
     ),
@@ -368,6 +398,8 @@ _RUN: Mapping[str, Callable[[Call], int]] = {
     "create": commands.create,
     "start": commands.start,
     "features": commands.features,
+    "checkpoint": commands.checkpoint,
+    "restore": commands.restore,
     "spec": commands.spec,
     "state": commands.state,
     "kill": commands.kill,
@@ -380,7 +412,9 @@ _RUN: Mapping[str, Callable[[Call], int]] = {
     "completion": _completion,
 }
 
-_SETTABLE = frozenset(("launch", "run", "create"))
+_SETTABLE = frozenset(("launch", "run", "create", "restore"))
 """Those that make a container."""
 
-_NEED_ROOT = frozenset(("launch", "run", "exec", "create", "start", "kill", "delete", "pause", "resume", "update"))
+_NEED_ROOT = frozenset(
+    ("launch", "run", "exec", "create", "start", "kill", "delete", "pause", "resume", "update", "checkpoint", "restore")
+)

@@ -148,6 +148,27 @@ def _ps(words: Sequence[str], pids: Sequence[int]) -> str:
     return "".join(f"{line}\n" for line in (head, *kept))
 
 
+def checkpoint(call: Call) -> int:
+    from pyrun import checkpoints, criu
+
+    program = criu.program(call.general.get("--criu"))
+    store, container_id = _store(call), call.own.words[0]
+    store.find(container_id)
+    checkpoints.checkpoint(store, container_id, program, criu.images(call.own), criu.dump(call.own))
+    return 0
+
+
+def restore(call: Call) -> int:
+    from pyrun import checkpoints, criu
+
+    program = criu.program(call.general.get("--criu"))
+    request = _bundle_request(call)
+    where, words = criu.images(call.own), criu.words(call.own)
+    for warning in request.plan.warnings:
+        call.warn(warning)
+    return checkpoints.restore(_store(call), request, program, where, words, detach=call.own.has("--detach"))
+
+
 def start(call: Call) -> int:
     from pyrun import container
 

@@ -54,6 +54,14 @@ class Abandoned(Exception):
     """The launcher is gone."""
 
 
+class Prepared(NamedTuple):
+    """A container that has a record and a cgroup, and no process."""
+
+    entry: Entry
+    state: State
+    placed: tuple[cgroups.Place, ...]
+
+
 class Made(NamedTuple):
     """A container whose init is there and waits to be told to go on."""
 
@@ -134,6 +142,24 @@ def _make(store: Store, request: Request, parent: _Parent, *, waits: bool) -> Ma
     """
     to_do = request.plan
     program = filters.program(to_do.profile, os.path.join(store.root, FILTERS)) if to_do.profile else b""
+    prepared = prepare(store, request, waits=waits)
+    state = prepared.state
+    try:
+        made = _fork(prepared, request, program, parent)
+        state = made.state
+        if request.pid_file is not None:
+            write(request.pid_file, str(state.pid).encode())
+        _until_ready(made, request, parent)
+        return made
+    except BaseException:
+        destroy(prepared.entry, state)
+        raise
+
+
+def prepare(store: Store, request: Request, *, waits: bool = False) -> Prepared:
+    """A container's record, which the caller has the lock of, and its cgroup with all limits; nothing of it is left on
+    failure. With `waits` there is the FIFO that its init will wait on."""
+    to_do = request.plan
     entry = store.reserve(to_do.container_id)
     state = State(
         id=to_do.container_id,
@@ -157,25 +183,14 @@ def _make(store: Store, request: Request, parent: _Parent, *, waits: bool) -> Ma
         cgroups.limit(placed, to_do.cgroup.writes)
         if to_do.cgroup.devices:
             cgroups.limit_devices(placed, to_do.cgroup.devices)
-        made = _fork(entry, state, request, placed, program, parent)
-        state = made.state
-        if request.pid_file is not None:
-            write(request.pid_file, str(state.pid).encode())
-        _until_ready(made, request, parent)
-        return made
+        return Prepared(entry, state, placed)
     except BaseException:
-        _destroy(entry, state)
+        destroy(entry, state)
         raise
 
 
-def _fork(
-    entry: Entry,
-    state: State,
-    request: Request,
-    placed: tuple[cgroups.Place, ...],
-    program: bytes,
-    parent: _Parent,
-) -> Made:
+def _fork(made: Prepared, request: Request, program: bytes, parent: _Parent) -> Made:
+    entry, state, placed = made
     ours, theirs = channel.pair()
     start = entry.start if os.path.exists(entry.start) else None
     prepared = _prepared(request.plan)
@@ -321,10 +336,10 @@ def _finish(made: Made) -> None:
         made.entry.lock()
     except NotFound:
         return
-    _destroy(made.entry, made.state)
+    destroy(made.entry, made.state)
 
 
-def _destroy(entry: Entry, state: State) -> None:
+def destroy(entry: Entry, state: State) -> None:
     """Kill what runs, remove the cgroups, run the last hooks, forget the container. The caller has the lock."""
     _signal(state, signal.SIGKILL)
     cgroups.remove(cgroups.recorded(state.cgroups))
@@ -430,7 +445,7 @@ def delete(store: Store, container_id: str, *, force: bool = False) -> None:
         if recorded is None:
             entry.remove()
         else:
-            _destroy(entry, recorded)
+            destroy(entry, recorded)
 
 
 def _signal(recorded: State, number: int) -> bool:

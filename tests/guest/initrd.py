@@ -21,6 +21,7 @@ _SCRIPTS = Path(__file__).parent
 FIRST = ("virtio_pci", "virtio_blk", "virtio_console", "virtiofs", "overlay", "fuse")
 """Modules loaded before the guest's root is there."""
 LATER = (
+    *("tcp_diag", "udp_diag", "raw_diag", "netlink_diag", "af_packet_diag"),
     *("loop", "veth", "bridge", "br_netfilter", "dummy", "ipv6", "unix_diag", "inet_diag", "nf_conntrack_netlink"),
     *("nf_tables", "nft_ct", "nft_nat", "nft_masq", "nft_chain_nat", "nft_compat", "nft_reject_inet"),
     *("xt_MASQUERADE", "xt_conntrack", "xt_comment", "xt_addrtype", "xt_tcpudp", "xt_nat"),
