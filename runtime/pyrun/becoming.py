@@ -39,6 +39,8 @@ class Becoming:
         self.terminal = False
         """Whether the standard streams are a terminal of the container's."""
         self.command = ""
+        self.found: tuple[str, ...] = ()
+        """Variables of the environment that config.json leaves to us."""
 
 
 def take(steps: Mapping[type, Callable[[Any, Any], None]], on: Any, step: Any) -> None:
@@ -112,6 +114,10 @@ def _names(mask: int) -> str:
     return " ".join(names) or hex(mask)
 
 
+def _find_home(becoming: Becoming, step: plan.FindHome) -> None:
+    becoming.found = (f"HOME={process.home(step.uid)}",)
+
+
 def _chdir(becoming: Becoming, step: plan.Chdir) -> None:
     try:
         with rootfs.opened(becoming.root, step.path, os.O_PATH | os.O_DIRECTORY) as directory:
@@ -150,10 +156,11 @@ STEPS: dict[type, Callable[[Any, Any], None]] = {
     plan.NoNewPrivileges: lambda _, __: process.no_new_privileges(),
     plan.SetUser: _set_user,
     plan.SetCapabilities: _set_capabilities,
+    plan.FindHome: _find_home,
     plan.Chdir: _chdir,
     plan.FindCommand: _find_command,
     plan.FilterCalls: _filter_calls,
     plan.Release: release,
-    plan.Exec: lambda becoming, step: process.execute(becoming.command, step.args, step.env),
+    plan.Exec: lambda becoming, step: process.execute(becoming.command, step.args, step.env + becoming.found),
 }
 """How each kind of step is carried out: what a container's first process and every later one have in common."""

@@ -71,8 +71,6 @@ def create(call: Call) -> int:
 
 def execute(call: Call) -> int:
     """One process more in a container."""
-    import json
-
     from pyrun import config, container, executing, fields, further, passing, planning, sealed
 
     passed = passing.preserved(call.own.get("--preserve-fds", "0"))
@@ -83,7 +81,7 @@ def execute(call: Call) -> int:
     if not call.own.has("--dry-run"):
         sealed.ensure()
     with open(entry.config, "rb") as file:
-        containers = json.load(file)
+        containers = jsontext.loads(file.read().decode())
     if call.own.has("--process"):
         process = executing.of_file(_process_file(call.own.get("--process")), containers["process"])
     elif len(call.own.words) > 1:

@@ -359,6 +359,16 @@ class Chdir(NamedTuple):
         return f"go to {self.path}"
 
 
+class FindHome(NamedTuple):
+    """Set HOME to what the container's /etc/passwd has for a user, / where it has none; runc does, and Kubernetes'
+    engines leave it to the runtime."""
+
+    uid: int
+
+    def describe(self) -> str:
+        return f"find HOME of user {self.uid} in /etc/passwd"
+
+
 class FindCommand(NamedTuple):
     """Look the command up, so that a missing or not executable one fails `create` (127, 126) and not `start`."""
 
@@ -428,6 +438,7 @@ Step = (
     | SetUser
     | SetCapabilities
     | Chdir
+    | FindHome
     | FindCommand
     | AwaitStart
     | Release

@@ -407,6 +407,8 @@ def _process(process: Process, filtered: Seccomp | None) -> Iterator[plan.Step]:
     yield _capabilities(process.capabilities)
     if process.no_new_privileges:
         yield plan.NoNewPrivileges()
+    if not any(variable.startswith("HOME=") and variable != "HOME=" for variable in process.env):
+        yield plan.FindHome(user.uid)
     yield plan.Chdir(process.cwd)
     search = next((value[5:] for value in reversed(process.env) if value.startswith("PATH=")), "")
     yield plan.FindCommand(process.args[0], tuple(search.split(":")) if search else _SEARCH)

@@ -29,6 +29,8 @@ _CAPABILITIES = 64
 _LAST = 2**32 - 1
 """The largest descriptor there could be."""
 _IN_CONTAINER = "the path is the container's, not the host's"
+_LARGEST_PASSWD = 1 << 20
+"""Bytes of a container's /etc/passwd that are read."""
 _SCRIPTS = 5
 """How many interpreters of interpreters execve(2) follows."""
 
@@ -104,6 +106,20 @@ def set_capabilities(step: SetCapabilities) -> int:
         if step.ambient & permitted & inheritable & 1 << number:
             linux.prctl(linux.PR_CAP_AMBIENT, linux.PR_CAP_AMBIENT_RAISE, number)
     return (step.permitted | step.effective) & ~ours
+
+
+def home(uid: int, path: str = "/etc/passwd") -> str:
+    """The home of a user as the file at `path` has it (passwd(5)); "/" where it has none or is no such file."""
+    try:
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC), "rb") as file:
+            text = file.read(_LARGEST_PASSWD) if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else b""
+    except OSError:
+        return "/"
+    for line in text.split(b"\n"):
+        fields = line.split(b":")
+        if len(fields) > 5 and fields[2] == b"%d" % uid and b"\0" not in fields[5]:
+            return os.fsdecode(fields[5]) or "/"
+    return "/"
 
 
 def find(step: FindCommand) -> str:

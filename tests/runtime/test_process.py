@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -77,3 +78,31 @@ def test_other_commands_are_not_refused(tmp_path: Path) -> None:
     script.write_text("#!/bin/sh\n")
     process.refuse_own_interpreter(str(script), (0, 0))
     process.refuse_own_interpreter("/no/such", (0, 0))
+
+
+PASSWD = b"""
+root:x:0:0:root:/root:/bin/sh
+not a line
+short:x:7
+bare:x:5:5:::
+first:x:9:9::/first:
+second:x:9:9::/second:
+odd:x:11:11::/o\xffd:/bin/sh
+nul:x:12:12::/n\0l:/bin/sh
+"""
+
+
+@pytest.mark.parametrize(
+    ("uid", "home"), [(0, "/root"), (7, "/"), (5, "/"), (9, "/first"), (11, "/o\udcffd"), (12, "/")]
+)
+def test_a_users_home_is_that_of_the_first_line_that_has_one(tmp_path: Path, uid: int, home: str) -> None:
+    path = tmp_path / "passwd"
+    path.write_bytes(PASSWD)
+    assert process.home(uid, str(path)) == home
+
+
+def test_who_has_no_file_of_users_is_at_home_at_the_root(tmp_path: Path) -> None:
+    """A FIFO, too, in which nobody writes, and a directory."""
+    os.mkfifo(tmp_path / "fifo")
+    for path in (tmp_path / "none", tmp_path / "fifo", tmp_path, Path("/dev/zero")):
+        assert process.home(0, str(path)) == "/"

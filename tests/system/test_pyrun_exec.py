@@ -103,6 +103,13 @@ def test_a_file_says_all_of_it_but_confinement(pyrun: Pyrun, running: str, tmp_p
 
 
 @pytest.mark.alike
+def test_home_is_the_users_unless_it_is_configured(pyrun: Pyrun, running: str, tmp_path: Path) -> None:
+    write(tmp_path / "bundle/rootfs/etc/passwd", "a:x:0:0::/a:\nb:x:1000:1000::/b:\n")
+    for options, home in ((), "/a"), (("-u", "1000"), "/b"), (("-u", "7"), "/"), (("-e", "HOME=/c"), "/c"):
+        assert pyrun.must("exec", *options, running, "sh", "-c", "echo $HOME") == f"{home}\n"
+
+
+@pytest.mark.alike
 def test_it_has_no_descriptor_of_the_callers(pyrun: Pyrun, running: str, tmp_path: Path) -> None:
     with open(tmp_path / "secret", "w") as file:
         command = pyrun.command("exec", running, "sh", "-c", "for each in /proc/self/fd/*; do readlink $each; done")
