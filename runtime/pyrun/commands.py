@@ -75,8 +75,6 @@ def execute(call: Call) -> int:
 
     passed = passing.preserved(call.own.get("--preserve-fds", "0"))
     entry = _store(call).find(call.own.words[0])
-    if not call.own.has("--dry-run"):
-        sealed.ensure()
     recorded = further.enterable(entry, paused_too=call.own.has("--ignore-paused"))
     if not call.own.has("--dry-run"):
         sealed.ensure()

@@ -67,3 +67,15 @@ def test_json_is_not_imported() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+@pytest.mark.parametrize("text", ["{", "[1,]", '{"a" 1}', '"\\x"', "nul"])
+def test_what_is_wrong_is_said_too_where_json_was_not_imported(text: str) -> None:
+    """The scanner has no word for it then."""
+    code = (
+        "import sys; from pyrun import jsontext\n"
+        "try: jsontext.loads(sys.argv[1])\n"
+        "except ValueError as error: print(type(error).__name__)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, text], capture_output=True, text=True, check=True)
+    assert done.stdout == "JSONDecodeError\n", done.stderr
