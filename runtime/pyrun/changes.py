@@ -35,14 +35,20 @@ def make(asked: Resources, versions: Mapping[str, int], now: InForce) -> tuple[W
 
     SpecError where the limits that result contradict each other, Conflict where one is asked to be kept from harm.
     """
-    memory = _memory(asked.memory, now, versions.get("memory", 1))
-    cpu = _cpu(asked.cpu, now)
-    writes = list(resources.make(asked._replace(memory=memory, cpu=cpu, devices=()), versions))
+    asked = completed(asked, versions, now)
+    memory, cpu = asked.memory, asked.cpu
+    writes = list(resources.make(asked, versions))
     if _grows(memory.swap, now.memory_and_swap) or (memory.limit == -1 and memory.swap is None):
         _turn(writes, _MEMORY_FILES)
     if cpu.quota and cpu.period and _after_quota(cpu.quota, cpu.period, now):
         _turn(writes, _CPU_FILES)
     return tuple(writes)
+
+
+def completed(asked: Resources, versions: Mapping[str, int], now: InForce) -> Resources:
+    """With what must be written beside it, from what is in force."""
+    memory = _memory(asked.memory, now, versions.get("memory", 1))
+    return asked._replace(memory=memory, cpu=_cpu(asked.cpu, now), devices=())
 
 
 def _memory(asked: Memory, now: InForce, version: int) -> Memory:

@@ -118,7 +118,8 @@ def restore(
     prepared = container.prepare(store, request)
     state = prepared.state
     try:
-        state = _restored(prepared, request, program, where, words)
+        with prepared.keeper:
+            state = _restored(prepared, request, program, where, words)
         if request.pid_file is not None:
             write(request.pid_file, str(state.pid).encode())
         if detach:

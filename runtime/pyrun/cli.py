@@ -28,6 +28,7 @@ GLOBAL = (
     Option(("--lxcfs",), "", "show the container its own resources in /proc and /sys, by lxcfs-py"),
     Option(("--lxcfs-mount",), "DIR", "where lxcfs-py serves (default /var/lib/lxcfs-py)"),
     Option(("--lxcfs-run-dir",), "DIR", "lxcfs-py's run directory (default /run/lxcfs-py)"),
+    Option(("--systemd-cgroup",), "", "have systemd make the cgroup; cgroupsPath is SLICE:PREFIX:NAME then"),
     Option(("--log",), "FILE", "append errors and warnings to FILE too"),
     Option(("--log-format",), "FORMAT", "text or json", ("text", "json")),
     Option(("--debug",), "", "print the traceback of an error"),

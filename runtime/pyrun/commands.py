@@ -381,7 +381,9 @@ def _request(
 def _wishes(call: Call) -> Wishes:
     from pyrun import planning
 
-    return planning.Wishes(no_new_keyring=call.own.has("--no-new-keyring"))
+    return planning.Wishes(
+        no_new_keyring=call.own.has("--no-new-keyring"), systemd_cgroup=call.general.has("--systemd-cgroup")
+    )
 
 
 def _lxcfs(call: Call, asked: Spec) -> Lxcfs:

@@ -24,6 +24,7 @@ from lxcfs_py.host import Host
 from lxcfs_py.record import TYPE_CHECKING, NamedTuple
 from pyrun import cgroups, channel, filters, foreground, freezer, hooks, init, jsontext, namespaces, passing, terminal
 from pyrun.channel import CONSOLE, EXITED, FAILED, GO, HOOKS, LISTENER, READY, STARTED, Channel, Failure, Message
+from pyrun.keeper import Keeper
 from pyrun.plan import Bind, Plan
 from pyrun.store import Entry, State, Store, process, write
 
@@ -60,6 +61,8 @@ class Prepared(NamedTuple):
     entry: Entry
     state: State
     placed: tuple[cgroups.Place, ...]
+    keeper: Keeper
+    """To be released when the cgroup has a process."""
 
 
 class Made(NamedTuple):
@@ -149,9 +152,10 @@ def _make(store: Store, request: Request, parent: _Parent, *, waits: bool) -> Ma
         state = made.state
         if request.pid_file is not None:
             write(request.pid_file, str(state.pid).encode())
-        _until_ready(made, request, parent)
+        _until_ready(made, request, parent, prepared.keeper)
         return made
     except BaseException:
+        prepared.keeper.release()
         destroy(prepared.entry, state)
         raise
 
@@ -170,6 +174,7 @@ def prepare(store: Store, request: Request, *, waits: bool = False) -> Prepared:
         hooks=tuple(kind for kind in _KINDS if hooks.KINDS[kind](to_do.hooks)),
         annotations=to_do.annotations,
     )
+    keeper = Keeper()
     try:
         write(entry.config, request.config)
         os.mkdir(entry.scratch, 0o700)
@@ -177,20 +182,27 @@ def prepare(store: Store, request: Request, *, waits: bool = False) -> Prepared:
             os.mkfifo(entry.start, 0o600)
         placed = cgroups.places(hierarchy.find(Host(keep=0)), to_do.cgroup.path)
         cgroups.check_free(placed)
+        unit = to_do.cgroup.unit
         state = state._replace(cgroups=tuple(place.directory for place in placed))
-        entry.save(state)
+        entry.save(state._replace(unit=unit.name) if unit else state)
+        if unit is not None:
+            from pyrun import systemd
+
+            systemd.start(unit, keeper)
+            state = state._replace(unit=unit.name)  # before that it may be somebody else's
         cgroups.make(placed)
         cgroups.limit(placed, to_do.cgroup.writes)
         if to_do.cgroup.devices:
             cgroups.limit_devices(placed, to_do.cgroup.devices)
-        return Prepared(entry, state, placed)
+        return Prepared(entry, state, placed, keeper)
     except BaseException:
+        keeper.release()
         destroy(entry, state)
         raise
 
 
 def _fork(made: Prepared, request: Request, program: bytes, parent: _Parent) -> Made:
-    entry, state, placed = made
+    entry, state, placed, _ = made
     ours, theirs = channel.pair()
     start = entry.start if os.path.exists(entry.start) else None
     prepared = _prepared(request.plan)
@@ -235,8 +247,9 @@ def _ready(made: Made, to_do: Plan) -> None:
     made.init.send(Message(GO, _told(made.state, "created").decode()))
 
 
-def _until_ready(made: Made, request: Request, parent: _Parent) -> None:
+def _until_ready(made: Made, request: Request, parent: _Parent, keeper: Keeper) -> None:
     while (message := parent.next(made.init)) is not None:
+        keeper.release()  # init, whose message this is, is in the cgroup
         if message.kind == FAILED:
             raise channel.failure(message)
         if message.kind == HOOKS:
@@ -343,12 +356,24 @@ def destroy(entry: Entry, state: State) -> None:
     """Kill what runs, remove the cgroups, run the last hooks, forget the container. The caller has the lock."""
     _signal(state, signal.SIGKILL)
     cgroups.remove(cgroups.recorded(state.cgroups))
+    if state.unit:
+        _stop_unit(state.unit)
     text = _config_text(entry) if "poststop" in state.hooks and state.pid else b""
     entry.remove()
     if text:
         from pyrun import config
 
         hooks.run_all("poststop", config.load(text).hooks.poststop, _told(state, "stopped"))
+
+
+def _stop_unit(name: str) -> None:
+    """A scope that is empty ends by itself: that systemd cannot be asked is no reason to keep the container."""
+    from pyrun import systemd
+
+    try:
+        systemd.stop(name)
+    except (Error, OSError):
+        return
 
 
 def _config_text(entry: Entry) -> bytes:

@@ -27,7 +27,7 @@ def document() -> dict[str, Any]:
         "linux": {
             "namespaces": sorted(config.NAMESPACES),
             "capabilities": list(capabilities.NAMES),
-            "cgroup": {"v1": True, "v2": True, "systemd": False, "systemdUser": False, "rdma": True},
+            "cgroup": {"v1": True, "v2": True, "systemd": True, "systemdUser": False, "rdma": True},
             "seccomp": {
                 "enabled": True,
                 "actions": list(seccomp.ACTIONS),

@@ -13,13 +13,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from lxcfs_py.cgroup import parse
-from lxcfs_py.record import NamedTuple
+from lxcfs_py.record import TYPE_CHECKING, NamedTuple
 from pyrun import capabilities, devices, seccomp
 from pyrun.attributes import Attribute, CpuAffinity
 from pyrun.ids import Maps
 from pyrun.options import MountFlags, describe_propagation
 from pyrun.resources import Write
 from pyrun.spec import DeviceRule, Hook, Hooks, Rlimit, Seccomp, TimeOffset
+
+if TYPE_CHECKING:
+    from pyrun.units import Unit
 
 _UNLIMITED = 2**64 - 1
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_@%+=:,./-")
@@ -58,6 +61,8 @@ class Cgroup(NamedTuple):
     writes: tuple[Write, ...] = ()
     devices: tuple[DeviceRule, ...] = ()
     """On v2: what its device program decides by, all in order; empty is none."""
+    unit: Unit | None = None
+    """The systemd unit that it is the cgroup of; None where it is nobody's."""
 
     def describe(self) -> str:
         return f"make cgroup {self.path}"
@@ -472,6 +477,7 @@ class Plan(NamedTuple):
     def describe(self) -> str:
         """One line a step."""
         lines = [f"container {self.container_id} of {self.bundle}", self.namespaces.describe(), self.cgroup.describe()]
+        lines += self.cgroup.unit.describe() if self.cgroup.unit else ()
         lines += [write.describe() for write in self.cgroup.writes]
         lines += self.cgroup.describe_devices()
         lines += [step.describe() for step in self.steps]

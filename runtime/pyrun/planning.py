@@ -100,6 +100,8 @@ class Wishes(NamedTuple):
 
     no_new_keyring: bool = False
     """The container keeps the caller's session keyring."""
+    systemd_cgroup: bool = False
+    """Its cgroup is that of a unit of systemd's."""
 
 
 NO_WISHES = Wishes()
@@ -109,6 +111,7 @@ def make(spec: Spec, container_id: str, bundle: str, facts: Facts, wishes: Wishe
     """The whole plan; `bundle` is absolute. SpecError or Unsupported where config.json asks for what cannot be."""
     spec = _with_hook(spec, facts.lxcfs)
     throw_away = _annotated(spec, ROOT_ANNOTATION, THROW_AWAY) is not None
+    cgroup = _cgroup(spec, container_id, facts, wishes)
     source = posixpath.normpath(posixpath.join(bundle, spec.root.path))
     root: list[plan.Step]
     if throw_away:
@@ -123,7 +126,7 @@ def make(spec: Spec, container_id: str, bundle: str, facts: Facts, wishes: Wishe
         plan.Propagate(propagation or options.propagation("rslave")),
         *root,
         *_mounts(spec, bundle),
-        *_virtual_files(spec, facts.lxcfs, _cgroup_path(spec.linux, container_id)),
+        *_virtual_files(spec, facts.lxcfs, cgroup.path),
         *_devices(spec),
         *_hooks(spec, "prestart", "createRuntime", "createContainer"),
         plan.Pivot(propagation),
@@ -141,11 +144,7 @@ def make(spec: Spec, container_id: str, bundle: str, facts: Facts, wishes: Wishe
         bundle=bundle,
         rootfs=posixpath.join(facts.scratch, "root") if throw_away else source,
         namespaces=_namespaces(spec, facts),
-        cgroup=plan.Cgroup(
-            _cgroup_path(spec.linux, container_id),
-            resources.make(spec.linux.resources, facts.versions),
-            devices.ordered(spec.linux.resources.devices) if _devices_by_program(facts) else (),
-        ),
+        cgroup=cgroup,
         steps=steps,
         hooks=spec.hooks,
         terminal=spec.process.terminal,
@@ -261,6 +260,21 @@ def _keyring(container_id: str, wishes: Wishes) -> Iterator[plan.Step]:
     """As runc names it. Keys of whoever called us are not the container's."""
     if not wishes.no_new_keyring:
         yield plan.JoinKeyring(f"_ses.{container_id}")
+
+
+def _cgroup(spec: Spec, container_id: str, facts: Facts, wishes: Wishes) -> plan.Cgroup:
+    linux, asked = spec.linux, spec.linux.resources
+    unit = None
+    if wishes.systemd_cgroup:
+        from pyrun import units
+
+        unit = units.make(linux.cgroups_path, container_id, asked, facts.versions, spec.annotations)
+    return plan.Cgroup(
+        unit.path if unit else _cgroup_path(linux, container_id),
+        resources.make(asked, facts.versions),
+        devices.ordered(asked.devices) if _devices_by_program(facts) else (),
+        unit,
+    )
 
 
 def _cgroup_path(linux: Linux, container_id: str) -> str:

@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from typing import Any
 
+from lxcfs_py.record import TYPE_CHECKING
 from pyrun import controls
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    Section = dict[str, Any]
 
 _UNLIMITED = 2**64 - 1
 _TICK = 10_000_000
 """Nanoseconds; cpuacct.stat counts in USER_HZ, which is 100 on every architecture that containers are run on."""
-
-Section = dict[str, Any]
 
 
 class Group:

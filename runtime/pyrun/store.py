@@ -44,6 +44,8 @@ class State(NamedTuple):
     hooks: tuple[str, ...] = ()
     """Kinds of hooks that config.json has, as it names them."""
     annotations: Mapping[str, str] = {}
+    unit: str = ""
+    """Of systemd's, where the cgroup is its."""
 
 
 class Process(NamedTuple):

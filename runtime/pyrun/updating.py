@@ -30,7 +30,14 @@ def update(store: Store, container_id: str, asked: Resources) -> None:
             raise Conflict("container not running")
         host = Host(keep=0)
         placed = _placed(host, recorded)
-        cgroups.change(placed, changes.make(asked, facts.versions(host), _in_force(placed)))
+        versions, now = facts.versions(host), _in_force(placed)
+        writes = changes.make(asked, versions, now)
+        cgroups.change(placed, writes)
+        if recorded.unit:
+            from pyrun import systemd, units
+
+            systemd.change(recorded.unit, units.limits(changes.completed(asked, versions, now), versions))
+            cgroups.change(placed, writes)  # systemd has written its own, which are rounded
 
 
 def _placed(host: Host, recorded: State) -> tuple[cgroups.Place, ...]:

@@ -24,6 +24,8 @@ BOX = "lxt.slice"
 """A cgroup with limits, for readers."""
 _DEPLOY = Path(__file__).parents[2] / "deploy/systemd"
 _PATIENCE = 60.0
+_TRANSIENT = ":/run/systemd/system.control:/run/systemd/transient"
+"""Where systemd writes what it is told of units over D-Bus."""
 _EMPTY = ("lxt", "sysinit", "basic", "shutdown", "local-fs")
 
 _START = f"""
@@ -39,19 +41,20 @@ if child:
     print(child, flush=True)
     os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) & 255)
 linux.prctl(linux.PR_SET_PDEATHSIG, 9)
+os.read(0, 1)
 linux.mount("proc", "/proc", "proc", 0)
 linux.mount("run", "/run", "tmpfs", 0, "mode=755")
 linux.umount2("/sys/fs/cgroup", linux.MNT_DETACH)
 linux.mount("cgroup2", "/sys/fs/cgroup", "cgroup2", 0)
 os.mkdir({MOUNT!r})
 os.setsid()
-environment = {{"PATH": os.environ["PATH"], "container": "lxt", "SYSTEMD_UNIT_PATH": units}}
+environment = {{"PATH": os.environ["PATH"], "container": "lxt", "SYSTEMD_UNIT_PATH": units + {_TRANSIENT!r}}}
 os.execve({SYSTEMD!r}, ["systemd", "--system", "--unit=lxt.target", "--log-target=console"], environment)
 """
 
 
-class Managed:
-    """The manager, known by the number of its process, and the daemon that it runs."""
+class Manager:
+    """Known by the number of its process."""
 
     def __init__(self, pid: int, log: Path) -> None:
         self.pid = pid
@@ -65,11 +68,17 @@ class Managed:
 
     def systemctl(self, *arguments: str) -> str:
         """What systemctl(1) prints."""
-        done = subprocess.run(
-            self.inside("systemctl", "--no-pager", *arguments), capture_output=True, text=True, timeout=_PATIENCE
-        )
-        assert done.returncode == 0, f"{arguments}: {done.stderr}\n{self.log.read_text()[-4000:]}"
+        return self.output("systemctl", "--no-pager", *arguments)
+
+    def output(self, *command: str) -> str:
+        """What a command prints that succeeds."""
+        done = subprocess.run(self.inside(*command), capture_output=True, text=True, timeout=_PATIENCE)
+        assert done.returncode == 0, f"{command}: {done.stderr}\n{self.log.read_text()[-4000:]}"
         return done.stdout
+
+
+class Managed(Manager):
+    """The manager and the daemon that it runs."""
 
     def main_pid(self) -> int:
         """Of the daemon, in its own pid namespace; 0 where it does not run."""
@@ -89,21 +98,34 @@ class Managed:
 @contextmanager
 def managed(directory: Path) -> Iterator[Managed]:
     """The manager, with the daemon running; whatever it was at the end, nothing is left."""
-    units, log = directory / "units", directory / "systemd.log"
-    _write_units(units, directory / "daemon.log")
+    units, daemon = directory / "units", directory / "daemon.log"
+    _write_units(units, daemon)
+    with booted(units, directory / "systemd.log") as pid:
+        found = Managed(pid, daemon)
+        await_active(found, UNIT, directory / "systemd.log")
+        yield found
+
+
+@contextmanager
+def booted(units: Path, log: Path) -> Iterator[int]:
+    """A systemd that starts `lxt.target` of the directory `units` and writes to `log`: the number of its process."""
     group = Path(f"{cgroups.TOP}{GROUP}")
     with cgroups.made(GROUP), log.open("wb") as output:
         starter = subprocess.Popen(
             [sys.executable, "-c", _START, str(group), str(units)],
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=output,
         )
         assert starter.stdout is not None
+        assert starter.stdin is not None
         pid = int(starter.stdout.readline())
         try:
-            found = Managed(pid, directory / "daemon.log")
-            _await(found, log)
-            yield found
+            # A cgroup with processes of its own has no controllers for those below.
+            (cgroups.TOP / "cgroup.procs").write_text(str(starter.pid))
+            starter.stdin.write(b"\n")
+            starter.stdin.close()
+            yield pid
         finally:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -122,21 +144,27 @@ def _remove(group: Path) -> None:
             group.rmdir()
 
 
-def _await(manager: Managed, log: Path) -> None:
+def await_active(manager: Manager, unit: str, log: Path) -> None:
+    """Until a unit is active."""
     end = time.monotonic() + _PATIENCE
     while time.monotonic() < end:
-        done = subprocess.run(manager.inside("systemctl", "is-active", UNIT), capture_output=True, text=True)
+        done = subprocess.run(manager.inside("systemctl", "is-active", unit), capture_output=True, text=True)
         if done.stdout == "active\n":
             return
         time.sleep(0.1)
     raise AssertionError(log.read_text()[-6000:])
 
 
-def _write_units(units: Path, log: Path) -> None:
-    """The unit as it is deployed, but for the paths of the program and the mount, and the targets that it names."""
+def write_targets(units: Path) -> None:
+    """The directory with the targets that others name, empty."""
     units.mkdir()
     for name in _EMPTY:
         (units / f"{name}.target").write_text("[Unit]\nDefaultDependencies=no\n")
+
+
+def _write_units(units: Path, log: Path) -> None:
+    """The unit as it is deployed, but for the paths of the program and the mount, and the targets that it names."""
+    write_targets(units)
     (units / "lxt.target").write_text(f"[Unit]\nDefaultDependencies=no\nWants={UNIT} {BOX}\n")
     (units / BOX).write_text("[Unit]\nDefaultDependencies=no\n[Slice]\nMemoryMax=512M\nCPUQuota=100%\n")
     (units / UNIT).write_text((_DEPLOY / UNIT).read_text())

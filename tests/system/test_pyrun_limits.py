@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from pyrun import cgroups as pyruns
+from pyrun import systemd
 from tests import cgroups
 from tests.system.pyrun_here import SECONDS, Done, Pyrun, bundle, configure, leftovers, new_id
 
@@ -184,3 +185,11 @@ def test_a_fork_bomb_is_ended_without_a_kill_of_all(tmp_path: Path) -> None:
             pyruns.remove(v1)
             bomb.wait(SECONDS)
         assert not any(Path(directory).exists() for directory in v1)
+
+
+def test_where_no_systemd_runs_it_is_said_and_nothing_left(pyrun: Pyrun, tmp_path: Path) -> None:
+    if any(Path(path).exists() for path in (systemd.SYSTEM_BUS, systemd.PRIVATE)):
+        pytest.skip("systemd runs here")
+    directory = bundle(pyrun, tmp_path / "b", ["true"])
+    done = pyrun.call("--systemd-cgroup", "run", "--bundle", str(directory), new_id())
+    assert (done.returncode, done.stderr.splitlines()[0]) == (1, "pyrun: --systemd-cgroup: systemd does not run here")
