@@ -94,6 +94,7 @@ _BPF_PROG_ATTACH = 8
 _BPF_PROG_QUERY = 16
 
 # capabilities(7)
+CAP_SYS_ADMIN = 21
 CAP_SYS_RESOURCE = 24
 
 # prctl(2)

@@ -95,11 +95,21 @@ def _set_attribute(_: Becoming, step: Any) -> None:
     scheduling.CARRY_OUT[type(step)](step)
 
 
+def _groups_denied(proc: int) -> bool:
+    """Whether setgroups(2) is denied for good, as to a user who mapped their own ID alone (user_namespaces(7))."""
+    descriptor = os.open("self/setgroups", os.O_RDONLY | os.O_CLOEXEC, dir_fd=proc)
+    try:
+        return os.read(descriptor, 16).strip() == b"deny"
+    finally:
+        os.close(descriptor)
+
+
 def _set_user(becoming: Becoming, step: plan.SetUser) -> None:
     if becoming.terminal:
         os.fchown(0, step.uid, -1)
+    denied = _groups_denied(becoming.proc)
     os.close(becoming.proc)
-    process.set_user(step)
+    process.set_user(step, groups_denied=denied)
     linux.prctl(linux.PR_SET_DUMPABLE, 0)
 
 

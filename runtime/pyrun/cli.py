@@ -240,7 +240,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = Parsed({}, ())
     try:
         options = arguments.parse(GLOBAL, words, first_word_ends=True)
-        return _dispatch(options, words)
+        return _dispatch(options)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
@@ -260,7 +260,7 @@ def _fill_streams() -> None:
     os.close(descriptor)
 
 
-def _dispatch(options: Parsed, words: Sequence[str]) -> int:
+def _dispatch(options: Parsed) -> int:
     if options.has("--help"):
         print(_overview(), end="")
         return 0
@@ -278,8 +278,6 @@ def _dispatch(options: Parsed, words: Sequence[str]) -> int:
         print(_help(command), end="")
         return 0
     arguments.check_count(command, parsed.words)
-    if name in _NEED_ROOT and not parsed.has("--dry-run") and os.geteuid() != 0:
-        raise Error(f"{name} needs root", f"sudo pyrun {' '.join(words)}")
     if name in _SETTABLE:
         options = _with_settings(options)
     return _RUN[name](Call(options, parsed, lambda warning: _log(options, "warning", warning)))
@@ -415,7 +413,3 @@ _RUN: Mapping[str, Callable[[Call], int]] = {
 
 _SETTABLE = frozenset(("launch", "run", "create", "restore"))
 """Those that make a container."""
-
-_NEED_ROOT = frozenset(
-    ("launch", "run", "exec", "create", "start", "kill", "delete", "pause", "resume", "update", "checkpoint", "restore")
-)

@@ -303,7 +303,12 @@ def _table(states: Sequence[Mapping[str, object]]) -> str:
 
 
 def _store(call: Call) -> Store:
-    return Store(call.general.get("--root") or STATE_ROOT)
+    given = call.general.get("--root")
+    if given or os.geteuid() == 0:
+        return Store(given or STATE_ROOT)
+    from pyrun import rootless
+
+    return Store(rootless.state_root())
 
 
 def _run(call: Call, request: Request) -> int:
@@ -351,15 +356,17 @@ def _request(
 ) -> Request:
     """All that is known of a container before any of it is made. The plan is complete here, but for what act finds."""
     from lxcfs_py.host import Host
-    from pyrun import config, container, facts, planning
+    from pyrun import config, container, facts, planning, rootless
 
     asked = config.load(text)
     asked = asked._replace(process=asked.process._replace(env=(*asked.process.env, *variables)))
+    if os.geteuid() != 0 and all(namespace.type != "user" for namespace in asked.linux.namespaces):
+        raise Error("linux.namespaces: has no user namespace, which an ordinary user needs", "sudo pyrun ...")
     root = os.path.normpath(os.path.join(bundle, asked.root.path))
     if not os.path.isdir(root):
         raise NotFound(f"root.path: {root}: no such directory", "the container's root must be there before it is made")
     host = Host(keep=0)
-    throw_away = planning.ROOT_ANNOTATION in asked.annotations
+    throw_away = asked.annotations.get(planning.ROOT_ANNOTATION) == planning.THROW_AWAY
     known = planning.Facts(
         versions=facts.versions(host),
         scratch=os.path.join(_store(call).root, container_id, "scratch"),
@@ -367,6 +374,7 @@ def _request(
         lxcfs=_lxcfs(call, asked) if planning.wants_lxcfs(asked, call.general.has("--lxcfs")) else None,
         time_namespaces=facts.has_time_namespaces(host),
         passed=passed,
+        rootless=rootless.ordinary(host),
     )
     return container.Request(
         plan=planning.make(asked, container_id, bundle, known, _wishes(call)),

@@ -180,7 +180,7 @@ def prepare(store: Store, request: Request, *, waits: bool = False) -> Prepared:
         os.mkdir(entry.scratch, 0o700)
         if waits:
             os.mkfifo(entry.start, 0o600)
-        placed = cgroups.places(hierarchy.find(Host(keep=0)), to_do.cgroup.path)
+        placed = _places(to_do)
         cgroups.check_free(placed)
         unit = to_do.cgroup.unit
         state = state._replace(cgroups=tuple(place.directory for place in placed))
@@ -199,6 +199,16 @@ def prepare(store: Store, request: Request, *, waits: bool = False) -> Prepared:
         keeper.release()
         destroy(entry, state)
         raise
+
+
+def _places(to_do: Plan) -> tuple[cgroups.Place, ...]:
+    """Where its cgroups are to be."""
+    every = cgroups.places(hierarchy.find(Host(keep=0)), to_do.cgroup.path)
+    if not to_do.cgroup.where_allowed:
+        return every
+    from pyrun import rootless
+
+    return tuple(place for place in every if rootless.may_use(place.directory))
 
 
 def _fork(made: Prepared, request: Request, program: bytes, parent: _Parent) -> Made:
@@ -233,6 +243,8 @@ def _recorded(entry: Entry, state: State, pid: int) -> State:
 def _prepared(to_do: Plan) -> Mapping[int, int]:
     if not to_do.namespaces.of_user() and not any(isinstance(step, Bind) and step.maps.users for step in to_do.steps):
         return {}
+    if not linux.capget()[0] >> linux.CAP_SYS_ADMIN & 1:
+        return {}  # the container's own root gets at them, or nobody
     from pyrun import outside
 
     return outside.prepare(to_do)

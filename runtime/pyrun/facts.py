@@ -36,9 +36,17 @@ def nested(host: Host, root: str) -> tuple[str, ...]:
             continue
         if any(path == folder or path.startswith(f"{folder}/") for folder in _NOT_THE_TREE):
             continue
-        if stat.S_ISDIR(host.stat(info.mount_point.lstrip("/")).st_mode):
+        if _is_directory(host, info.mount_point.lstrip("/")):
             found.add(path)
     return tuple(sorted(found))
+
+
+def _is_directory(host: Host, path: str) -> bool:
+    """Of what the caller may look at."""
+    try:
+        return stat.S_ISDIR(host.stat(path).st_mode)
+    except PermissionError:
+        return False
 
 
 def accounts_swap(host: Host) -> bool:

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable
 
 from lxcfs_py import linux
-from lxcfs_py.errors import Conflict, Error
+from lxcfs_py.errors import Conflict, Error, Unsupported
 from lxcfs_py.record import TYPE_CHECKING, NamedTuple
 from pyrun import (
     becoming,
@@ -83,6 +83,10 @@ def execute(request: Request, warn: Callable[[str], None]) -> int:
     program = filters.program(profile, request.cache) if profile else b""
     init = _hold(request.state)
     spaces = namespaces.of(init, request.plan.namespaces)
+    if spaces.of_user() and not linux.capget()[0] >> linux.CAP_SYS_ADMIN & 1:
+        os.close(init)
+        hint = "sudo pyrun --root DIR exec ..., where DIR is the directory that it is recorded in"
+        raise Unsupported("exec in a container with a user namespace is for the host's root", hint)
     ours, theirs = channel.pair()
     linux.prctl(linux.PR_SET_DUMPABLE, 0)  # before the child is to be seen in the container
     pid = namespaces.fork(spaces)

@@ -37,7 +37,7 @@ class Init(becoming.Becoming):
         self.placed = placed
         self.start = -1 if start is None else os.open(start, os.O_RDWR | os.O_CLOEXEC)
         """The FIFO to wait on for `pyrun start`; -1 where the parent says when."""
-        self.null = mounts.Null()
+        self.null: mounts.Null | None = None
         self.prepared = -1
         """What the step is about, as a mount in no tree, where the parent has made it ready."""
         self.state = b""
@@ -67,6 +67,7 @@ def main(
         cgroups.enter(place.directory for place in placed)
         init = Init(to_do, placed, parent, start, program)
         _enter(to_do.namespaces, parent)
+        init.null = mounts.Null()
         if "network" in to_do.namespaces.unshare:
             network.switch_on()
         if to_do.hooks.start_container:
@@ -106,7 +107,7 @@ def _overlay(init: Init, step: plan.Overlay) -> None:
 
 
 def _bind_root(init: Init, step: plan.BindRoot) -> None:
-    init.root = mounts.bind_root(step.source, init.prepared)
+    init.root = mounts.bind_root(step.source, init.prepared, frozen=step.frozen)
 
 
 def _mount_cgroups(init: Init, step: plan.CgroupMount) -> None:

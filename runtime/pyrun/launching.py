@@ -14,8 +14,9 @@ from lxcfs_py.cgroup import parse
 from lxcfs_py.errors import Error, UsageError
 from lxcfs_py.host import Host
 from lxcfs_py.record import TYPE_CHECKING
-from pyrun import facts, quantities
+from pyrun import facts, quantities, rootless
 from pyrun.arguments import Parsed
+from pyrun.ids import Maps
 from pyrun.template import Launch
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def options(parsed: Parsed) -> Launch:
     if parsed.has("--tty") and not os.isatty(0):
         raise UsageError("launch: -t: standard input is not a terminal", "leave -t out")
     memory = _value(parsed, "-m", "--memory", _memory)
+    of_user = rootless.ordinary(host)
     swap = _value(parsed, "--memory-swap", "--memory-swap", _size_or_unlimited)
     return Launch(
         annotations=dict(map(_annotation, parsed.all("--annotation"))),
@@ -45,6 +47,8 @@ def options(parsed: Parsed) -> Launch:
         terminal=parsed.has("--tty"),
         term=os.environ.get("TERM") or "xterm",
         time_namespace=facts.has_time_namespaces(host),
+        maps=rootless.maps(host) if of_user else Maps(),
+        cgroup=(rootless.cgroup(host) or "/") if of_user else "/pyrun",
         memory=memory,
         memory_swap=_memory_swap(memory, swap, host),
         quota=_value(parsed, "--cpus", "--cpus", quantities.quota),

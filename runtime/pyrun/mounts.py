@@ -37,7 +37,7 @@ def isolate(flags: int) -> None:
     linux.mount(None, "/", None, flags)
 
 
-def bind_root(source: str, prepared: int = -1) -> int:
+def bind_root(source: str, prepared: int = -1, *, frozen: bool = False) -> int:
     """The rootfs as a mount of its own, on top of itself; a descriptor of it.
 
     One that is prepared lies on /: who is in a user namespace may not be let into the directories above it.
@@ -50,7 +50,8 @@ def bind_root(source: str, prepared: int = -1) -> int:
     with _host(source) as target:
         detached.put(mount, target)
     # Where the rootfs lies on a shared mount, its copy is shared with it: what is mounted here would show there.
-    linux.mount_setattr(mount, "", _HERE | linux.AT_RECURSIVE, propagation=linux.MS_PRIVATE)
+    read_only = linux.MOUNT_ATTR_RDONLY if frozen else 0
+    linux.mount_setattr(mount, "", _HERE | linux.AT_RECURSIVE, attr_set=read_only, propagation=linux.MS_PRIVATE)
     return mount
 
 
@@ -175,6 +176,8 @@ def _put_cgroup(directory: str, target: int, flags: MountFlags) -> None:
 
 def bind(root: int, step: Bind, prepared: int = -1) -> None:
     """Show a file or directory of the host in the rootfs."""
+    if step.maps.users and prepared < 0:
+        raise Error(f"{step.destination} with other owners than {step.source} is for the host's root alone")
     tree = source(step) if prepared < 0 else prepared
     try:
         make = rootfs.make_directory if stat.S_ISDIR(os.fstat(tree).st_mode) else rootfs.make_file

@@ -63,9 +63,11 @@ class Cgroup(NamedTuple):
     """On v2: what its device program decides by, all in order; empty is none."""
     unit: Unit | None = None
     """The systemd unit that it is the cgroup of; None where it is nobody's."""
+    where_allowed: bool = False
+    """Only in the hierarchies where the caller may, perhaps in none."""
 
     def describe(self) -> str:
-        return f"make cgroup {self.path}"
+        return f"make cgroup {self.path}" + (" where that is allowed" if self.where_allowed else "")
 
     def describe_devices(self) -> Iterator[str]:
         for rule in self.devices:
@@ -110,9 +112,11 @@ class BindRoot(NamedTuple):
     """Bind `source`, the bundle's rootfs, with all below it on itself, so that it is a mount point to pivot to."""
 
     source: str
+    frozen: bool = False
+    """Read-only with all below it."""
 
     def describe(self) -> str:
-        return f"bind {self.source} as the root"
+        return f"bind {self.source} as the root" + (", read-only with all below it" if self.frozen else "")
 
 
 class Mount(NamedTuple):

@@ -5,6 +5,7 @@ Order and defaults follow opencontainers/runtime-spec runtime.md, config.md and 
 our own annotations ask for what OCI has no word for:
 
     pyrun.root=throw-away     root.path is the lower layer of an overlay whose upper layer goes with the container
+    pyrun.root=frozen         root.path is read-only with all that is mounted below it
     pyrun.boot-clock=zero     the time namespace's boot clock begins at 0, so that uptime is the container's
     pyrun.boot-clock=host     no time namespace is made that config.json does not ask for
 
@@ -26,7 +27,7 @@ from pyrun.fields import unsupported
 from pyrun.ids import Maps
 from pyrun.spec import Capabilities, Hook, Linux, Mount, Namespace, Process, Seccomp, Spec
 
-ROOT_ANNOTATION, THROW_AWAY = "pyrun.root", "throw-away"
+ROOT_ANNOTATION, THROW_AWAY, FROZEN = "pyrun.root", "throw-away", "frozen"
 BOOT_CLOCK_ANNOTATION, ZERO, OF_HOST = "pyrun.boot-clock", "zero", "host"
 LXCFS_ANNOTATION = "org.lxcfs"
 """`true` or `false`: whether this container has the virtual files, whatever is set for all."""
@@ -91,6 +92,8 @@ class Facts(NamedTuple):
     lxcfs: Lxcfs | None = None
     time_namespaces: bool = True
     """Whether this kernel has them."""
+    rootless: bool = False
+    """Whether the caller is no root of the host."""
     passed: int = 0
     """How many descriptors of the caller's, from 3 on, the command gets."""
 
@@ -109,8 +112,9 @@ NO_WISHES = Wishes()
 
 def make(spec: Spec, container_id: str, bundle: str, facts: Facts, wishes: Wishes = NO_WISHES) -> plan.Plan:
     """The whole plan; `bundle` is absolute. SpecError or Unsupported where config.json asks for what cannot be."""
-    spec = _with_hook(spec, facts.lxcfs)
-    throw_away = _annotated(spec, ROOT_ANNOTATION, THROW_AWAY) is not None
+    warnings = tuple(_warnings(spec, facts))
+    spec = _with_hook(_allowed(spec, facts), facts.lxcfs)
+    throw_away = _annotated(spec, ROOT_ANNOTATION, THROW_AWAY, FROZEN) == THROW_AWAY
     cgroup = _cgroup(spec, container_id, facts, wishes)
     source = posixpath.normpath(posixpath.join(bundle, spec.root.path))
     root: list[plan.Step]
@@ -118,7 +122,7 @@ def make(spec: Spec, container_id: str, bundle: str, facts: Facts, wishes: Wishe
         root = [plan.Overlay(source, "/", facts.scratch)]
         root += [plan.Overlay(posixpath.join(source, path), f"/{path}", facts.scratch) for path in facts.nested]
     else:
-        root = [plan.BindRoot(source)]
+        root = [plan.BindRoot(source, spec.annotations.get(ROOT_ANNOTATION) == FROZEN)]
     propagation = options.propagation(spec.linux.rootfs_propagation or "")
     inside, outside = _divided(_process(spec.process, spec.linux.seccomp), _has_user_namespace(spec))
     steps: tuple[plan.Step, ...] = (
@@ -150,7 +154,7 @@ def make(spec: Spec, container_id: str, bundle: str, facts: Facts, wishes: Wishe
         terminal=spec.process.terminal,
         annotations=spec.annotations,
         outside=outside,
-        warnings=tuple(_warnings(spec, facts)),
+        warnings=warnings,
     )
 
 
@@ -158,6 +162,15 @@ def wants_lxcfs(spec: Spec, otherwise: bool) -> bool:
     """Whether the container is to have the virtual files: what its annotation says, or else `otherwise`."""
     found = _annotated(spec, LXCFS_ANNOTATION, "true", "false")
     return otherwise if found is None else found == "true"
+
+
+def _allowed(spec: Spec, facts: Facts) -> Spec:
+    """Without what the kernel lets the host's root do alone, and does for every user namespace: it opens no device
+    there that its user could not."""
+    if not facts.rootless:
+        return spec
+    resources = spec.linux.resources._replace(devices=())
+    return spec._replace(linux=spec.linux._replace(resources=resources))
 
 
 def _devices_by_program(facts: Facts) -> bool:
@@ -274,6 +287,7 @@ def _cgroup(spec: Spec, container_id: str, facts: Facts, wishes: Wishes) -> plan
         resources.make(asked, facts.versions),
         devices.ordered(asked.devices) if _devices_by_program(facts) else (),
         unit,
+        where_allowed=facts.rootless,
     )
 
 
@@ -450,7 +464,9 @@ def _capabilities(asked: Capabilities) -> plan.SetCapabilities:
 def _warnings(spec: Spec, facts: Facts) -> Iterator[str]:
     """What the spec lets a runtime do without, if it says so."""
     yield from _capability_warnings(spec.process.capabilities)
-    if spec.linux.resources.devices and "devices" not in facts.versions and not _devices_by_program(facts):
+    if spec.linux.resources.devices and facts.rootless:
+        yield "linux.resources.devices: not in force, since only the host's root may limit devices"
+    elif spec.linux.resources.devices and "devices" not in facts.versions and not _devices_by_program(facts):
         yield "linux.resources.devices: not in force, since there is neither a v1 devices controller here nor cgroup v2"
 
 

@@ -85,10 +85,14 @@ def no_new_privileges() -> None:
     linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
 
 
-def set_user(step: SetUser) -> None:
-    """User, group, supplementary groups and umask; capabilities stay permitted."""
+def set_user(step: SetUser, *, groups_denied: bool = False) -> None:
+    """User, group, supplementary groups and umask; capabilities stay permitted.
+
+    With `groups_denied` it keeps its supplementary groups, if it wants none.
+    """
     linux.prctl(linux.PR_SET_KEEPCAPS, 1)
-    os.setgroups(step.groups)
+    if step.groups or not groups_denied:
+        os.setgroups(step.groups)
     os.setresgid(step.gid, step.gid, step.gid)
     os.setresuid(step.uid, step.uid, step.uid)
     linux.prctl(linux.PR_SET_KEEPCAPS, 0)

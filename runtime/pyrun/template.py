@@ -12,7 +12,9 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from lxcfs_py.record import TYPE_CHECKING, NamedTuple
-from pyrun.planning import BOOT_CLOCK_ANNOTATION, ROOT_ANNOTATION, THROW_AWAY, ZERO
+from pyrun import ids
+from pyrun.ids import Maps
+from pyrun.planning import BOOT_CLOCK_ANNOTATION, FROZEN, ROOT_ANNOTATION, THROW_AWAY, ZERO
 from pyrun.quantities import PERIOD
 
 if TYPE_CHECKING:
@@ -33,6 +35,11 @@ _MOUNTS = (
     ("/sys", "sysfs", "sysfs", ("nosuid", "noexec", "nodev", "ro")),
     ("/sys/fs/cgroup", "cgroup", "cgroup", ("nosuid", "noexec", "nodev", "relatime", "ro")),
 )
+
+_TTY_GROUP = 5
+
+_OF_USERS = (("/tmp", "mode=1777"), ("/var/tmp", "mode=1777"), ("/run", "mode=755"), ("/root", "mode=700"))
+"""What a program writes to and, on the host's root, is root's: to a user's container that is somebody else."""
 
 _NAMESPACES = ("pid", "network", "ipc", "uts", "mount", "cgroup")
 
@@ -58,7 +65,7 @@ class Launch(NamedTuple):
     container_id: str
     args: Sequence[str]
     rootfs: str | None = None
-    """None: the host's root under a throw-away layer."""
+    """None: the host's root under a throw-away layer, in a user namespace read-only."""
     terminal: bool = False
     term: str = "xterm"
     time_namespace: bool = True
@@ -68,6 +75,10 @@ class Launch(NamedTuple):
     cpuset: str = ""
     pids: int | None = None
     annotations: Mapping[str, str] = MappingProxyType({})
+    maps: Maps = Maps()
+    """Of a user namespace, by who is no root of the host."""
+    cgroup: str = "/pyrun"
+    """Below which its own is made."""
 
 
 def default(args: Sequence[str] = ("sh",), *, terminal: bool = True, term: str = "xterm") -> dict[str, Any]:
@@ -104,13 +115,28 @@ def launch(options: Launch) -> dict[str, Any]:
     made["root"] = {"path": options.rootfs or "/"}
     made["annotations"] = dict(options.annotations)
     if not options.rootfs:
-        made["annotations"][ROOT_ANNOTATION] = THROW_AWAY
-    made["linux"]["cgroupsPath"] = f"/pyrun/{options.container_id}"
+        # a layer over a tree with mounts in it is for the host's root: nobody else may look below them
+        made["annotations"][ROOT_ANNOTATION] = FROZEN if options.maps.users else THROW_AWAY
+    made["linux"]["cgroupsPath"] = f"{options.cgroup.rstrip('/')}/{options.container_id}"
     made["linux"]["resources"] |= _resources(options)
+    if options.maps.users:
+        in_user_namespace(made, options.maps)
+        made["mounts"] += [_mount(path, "tmpfs", "tmpfs", ("nosuid", "nodev", mode)) for path, mode in _OF_USERS]
     if options.time_namespace:
         made["linux"]["namespaces"].append({"type": "time"})
         made["annotations"][BOOT_CLOCK_ANNOTATION] = ZERO
     return made
+
+
+def in_user_namespace(made: dict[str, Any], maps: Maps) -> None:
+    """Change a configuration into one that an ordinary user may have carried out."""
+    linux = made["linux"]
+    linux["namespaces"].append({"type": "user"})
+    for name, ranges in (("uidMappings", maps.users), ("gidMappings", maps.groups)):
+        linux[name] = [{"containerID": one.inside, "hostID": one.outside, "size": one.size} for one in ranges]
+    for mount in made["mounts"]:
+        if mount["type"] == "devpts" and not ids.covers(maps.groups, _TTY_GROUP):
+            mount["options"].remove(f"gid={_TTY_GROUP}")
 
 
 def _mount(destination: str, kind: str, source: str, options: Sequence[str]) -> dict[str, Any]:

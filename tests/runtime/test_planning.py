@@ -258,7 +258,7 @@ def test_the_annotation_goes_before_what_is_set_for_all(said: str | None, otherw
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"annotations": {"pyrun.root": "x"}}, 'annotations["pyrun.root"]: must be "throw-away", not "x"'),
+        ({"annotations": {"pyrun.root": "x"}}, 'annotations["pyrun.root"]: must be "throw-away" or "frozen", not "x"'),
         (
             {"annotations": {"pyrun.boot-clock": "1"}},
             'annotations["pyrun.boot-clock"]: must be "zero" or "host", not "1"',
