@@ -197,23 +197,21 @@ EXCHANGED_AT = ("mkdir", "mkdirat", "open_tree", "move_mount", "openat2", "fsmou
 # CVE-2025-31133, CVE-2025-52565, CVE-2025-52881 -----------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("target", ["/secret", "/proc/sys/kernel/core_pattern", "zero"])
 def test_cve_2025_31133_what_hides_a_file_is_the_hosts_null_whatever_the_image_has_there(
-    pyrun: Pyrun, tmp_path: Path
+    pyrun: Pyrun, tmp_path: Path, target: str
 ) -> None:
-    """A link in the place of /dev/null, which was bound over what is masked, made the masked file another one."""
-    for target in ("/secret", "/proc/sys/kernel/core_pattern", "../proc/sysrq-trigger"):
-        directory = bundle(
-            pyrun, tmp_path / target.replace("/", "_"), ["cat", "/masked"], linux={"maskedPaths": ["/masked"]}
-        )
-        without_dev(directory)
-        configure(directory, root={"readonly": False})
-        rootfs = directory / "rootfs"
-        write(rootfs / "secret", "secret\n")
-        write(rootfs / "masked", "masked\n")
-        (rootfs / "dev").mkdir()
-        (rootfs / "dev/null").symlink_to(target)
-        done = run(pyrun, directory)
-        assert (done.returncode != 0, done.stdout) == (True, ""), done
+    """A link in the place of /dev/null made what is masked another file, and one that can be written to."""
+    script = "stat -c %t:%T /masked"
+    directory = bundle(pyrun, tmp_path / "b", ["sh", "-c", script], linux={"maskedPaths": ["/masked"]})
+    without_dev(directory)
+    write(directory / "rootfs/secret", "secret\n")
+    write(directory / "rootfs/masked", "masked\n")
+    (tmp_path / "dev").mkdir()
+    (tmp_path / "dev/null").symlink_to(target)
+    os.mknod(tmp_path / "dev/zero", 0o20666, os.makedev(1, 5))
+    add_mount(directory, destination="/dev", source=str(tmp_path / "dev"), options=["bind"])
+    assert run(pyrun, directory).stdout == "1:3\n"
 
 
 @pytest.mark.parametrize("target", ["/proc/sysrq-trigger", "../proc/kcore", "/dev/pts/ptmx"])
@@ -235,6 +233,22 @@ def test_cve_2025_52565_a_link_in_the_place_of_the_console_shows_nothing_of_proc
     lines = done.stdout.split()
     assert not lines or lines[0] in ("88", "1"), done
     assert "1:3" in lines or done.returncode != 0, done
+
+
+def test_cve_2025_52565_the_console_is_the_terminal_and_not_what_has_its_name(pyrun: Pyrun, tmp_path: Path) -> None:
+    """Where the image has the devpts elsewhere, and a link in the place of the terminal that is opened."""
+    directory = bundle(pyrun, tmp_path / "b", ["stat", "-L", "-c", "%t:%T", "/dev/console"], root={"readonly": False})
+    without_dev(directory)
+    options = ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"]
+    add_mount(directory, destination="/dev/pts/real", type="devpts", source="devpts", options=options)
+    pts = directory / "rootfs/dev/pts"
+    (pts / "real").mkdir(parents=True)
+    (pts / "ptmx").symlink_to("real/ptmx")
+    (pts / "0").symlink_to("/proc/sysrq-trigger")
+    config = json.loads((directory / "config.json").read_text())
+    config["process"]["terminal"] = True
+    (directory / "config.json").write_text(json.dumps(config))
+    assert run(pyrun, directory).stdout == "88:0\n"
 
 
 def test_cve_2025_52565_a_terminal_is_of_a_devpts_only(pyrun: Pyrun, tmp_path: Path) -> None:
