@@ -218,7 +218,8 @@ def kill(call: Call) -> int:
 def delete(call: Call) -> int:
     from pyrun import container
 
-    container.delete(_store(call), call.own.words[0], force=call.own.has("--force"))
+    for warning in container.delete(_store(call), call.own.words[0], force=call.own.has("--force")):
+        call.warn(warning)
     return 0
 
 

@@ -23,7 +23,20 @@ from lxcfs_py.errors import Conflict, Error, NotFound
 from lxcfs_py.host import Host
 from lxcfs_py.record import TYPE_CHECKING, NamedTuple
 from pyrun import cgroups, channel, filters, foreground, freezer, hooks, init, jsontext, namespaces, passing, terminal
-from pyrun.channel import CONSOLE, EXITED, FAILED, GO, HOOKS, LISTENER, READY, STARTED, Channel, Failure, Message
+from pyrun.channel import (
+    CONSOLE,
+    EXITED,
+    FAILED,
+    GO,
+    HOOKS,
+    LISTENER,
+    READY,
+    STARTED,
+    WARNING,
+    Channel,
+    Failure,
+    Message,
+)
 from pyrun.keeper import Keeper
 from pyrun.plan import Bind, Plan
 from pyrun.store import Entry, State, Store, process, write
@@ -327,7 +340,7 @@ def _watch(store: Store, request: Request, launcher: Channel) -> int:
             parent.await_one(made.pidfd)
             return foreground.ended(made.pidfd)
         finally:
-            _finish(made)
+            _finish(made, launcher)
     except Abandoned:
         if modes is not None:
             terminal.restore_if_raw(caller, modes)
@@ -355,27 +368,30 @@ def _leave_streams(passed: int) -> None:
     os.chdir("/")
 
 
-def _finish(made: Made) -> None:
+def _finish(made: Made, launcher: Channel) -> None:
     """Remove a container that has ended or must; somebody else's `delete` may have been quicker."""
     try:
         made.entry.lock()
     except NotFound:
         return
-    destroy(made.entry, made.state)
+    for warning in destroy(made.entry, made.state):
+        launcher.send(Message(WARNING, warning))
 
 
-def destroy(entry: Entry, state: State) -> None:
-    """Kill what runs, remove the cgroups, run the last hooks, forget the container. The caller has the lock."""
+def destroy(entry: Entry, state: State) -> tuple[str, ...]:
+    """Kill what runs, remove the cgroups, run the last hooks, forget the container. The caller has the lock; it gets
+    what is to be logged of hooks that failed, which is no failure of the removal (runtime.md, "Lifecycle")."""
     _signal(state, signal.SIGKILL)
     cgroups.remove(cgroups.recorded(state.cgroups))
     if state.unit:
         _stop_unit(state.unit)
     text = _config_text(entry) if "poststop" in state.hooks and state.pid else b""
     entry.remove()
-    if text:
-        from pyrun import config
+    if not text:
+        return ()
+    from pyrun import config
 
-        hooks.run_all("poststop", config.load(text).hooks.poststop, _told(state, "stopped"))
+    return hooks.run_each("poststop", config.load(text).hooks.poststop, _told(state, "stopped"))
 
 
 def _stop_unit(name: str) -> None:
@@ -462,14 +478,15 @@ def processes(store: Store, container_id: str) -> list[int]:
     return sorted(cgroups.processes(cgroups.recorded(recorded.cgroups)))
 
 
-def delete(store: Store, container_id: str, *, force: bool = False) -> None:
-    """Remove a container that is not running, with `force` any; with `force` one that is not there is no failure."""
+def delete(store: Store, container_id: str, *, force: bool = False) -> tuple[str, ...]:
+    """Remove a container that is not running, with `force` any; with `force` one that is not there is no failure. What
+    is to be logged of it."""
     try:
         entry = store.find(container_id)
         entry.lock()
     except NotFound:
         if force:
-            return
+            return ()
         raise
     with entry:
         recorded = entry.load()
@@ -479,10 +496,10 @@ def delete(store: Store, container_id: str, *, force: bool = False) -> None:
                 f"cannot delete container {container_id} that is not stopped: {found}",
                 f"pyrun kill {container_id} KILL, or pyrun delete --force {container_id}",
             )
-        if recorded is None:
-            entry.remove()
-        else:
-            destroy(entry, recorded)
+        if recorded is not None:
+            return destroy(entry, recorded)
+        entry.remove()
+        return ()
 
 
 def _signal(recorded: State, number: int) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from lxcfs_py.errors import Error
+from lxcfs_py.errors import Error, describe
 from pyrun.spec import Hook, Hooks
 
 KINDS: dict[str, Callable[[Hooks], tuple[Hook, ...]]] = {
@@ -25,6 +25,17 @@ def run_all(kind: str, hooks: Iterable[Hook], state: bytes) -> None:
     """Run hooks in their order; Error at the first that fails."""
     for index, hook in enumerate(hooks):
         _run(f"hooks.{kind}[{index}] {hook.path}", hook, state)
+
+
+def run_each(kind: str, hooks: Iterable[Hook], state: bytes) -> tuple[str, ...]:
+    """Run hooks in their order, whichever of them fail; what there is to log of those."""
+    failed = []
+    for index, hook in enumerate(hooks):
+        try:
+            _run(f"hooks.{kind}[{index}] {hook.path}", hook, state)
+        except (Error, OSError) as error:
+            failed.append(describe(error)[0])
+    return tuple(failed)
 
 
 def _run(name: str, hook: Hook, state: bytes) -> None:
