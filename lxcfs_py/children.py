@@ -19,6 +19,7 @@ from typing import NoReturn
 
 from lxcfs_py import orders
 from lxcfs_py.connections import Connection
+from lxcfs_py.lingering import Sign
 from lxcfs_py.rundir.slot import Slot
 from lxcfs_py.rundir.stalls import CALL
 
@@ -49,10 +50,21 @@ class Child:
     slot: Slot | None = None
     spare: bool = False
     """It ends when there is nothing to do for it, and its place with it."""
+    lingers: bool = False
+    """See `connections.Serving`."""
     pid: int = 0
     started: float = 0.0
     """Monotonic seconds; of the last start, or of the next while there is no process."""
     quick_deaths: int = 0
+    sign: Sign | None = None
+    """Of the life of a process that lingers."""
+
+    def forget(self) -> None:
+        """The place is empty."""
+        self.pid = 0
+        if self.sign is not None:
+            self.sign.close()
+            self.sign = None
 
 
 @dataclass(slots=True)
@@ -82,7 +94,8 @@ class Children:
     def lose(self, child: Child) -> None:
         """Do not wait for a process that was killed: its place is to be filled now."""
         self.lost.add(child.pid)
-        child.pid, child.started = 0, 0.0
+        child.forget()
+        child.started = 0.0
 
     def pids(self) -> list[int]:
         """Of those that run."""
@@ -95,8 +108,16 @@ class Children:
                 self.lost.discard(found[0])
                 for child in self:
                     if child.pid == found[0]:
-                        child.pid = 0
+                        child.forget()
                         yield child, found[0], os.waitstatus_to_exitcode(found[1])
+
+    def lingering(self) -> Iterator[tuple[Child, int]]:
+        """Who has stopped but is not dead yet, and its pid; its place is empty now."""
+        for child in self:
+            if child.sign is not None and child.sign.until_lingers() == 0:
+                pid = child.pid
+                child.forget()
+                yield child, pid
 
     def restart(self) -> bool:
         """Start all whose time has come; whether there were any."""
@@ -138,14 +159,28 @@ class Children:
     def until_restart(self, longest: float) -> float:
         """Seconds until the next start is due, `longest` if none is before."""
         now = time.monotonic()
-        return max(0.0, min([longest, *(child.started - now for child in self if not child.pid)]))
+        starts = (child.started - now for child in self if not child.pid)
+        ends = (left for child in self if child.sign and (left := child.sign.until_lingers()) is not None)
+        return max(0.0, min([longest, *starts, *ends]))
 
 
 def _fork(child: Child) -> None:
     child.started = time.monotonic()
-    child.pid = os.fork()
-    if child.pid == 0:
+    sign = Sign() if child.lingers else None
+    try:
+        pid = os.fork()
+    except OSError:
+        if sign is not None:
+            sign.keep()
+            sign.close()
+        raise
+    if pid == 0:
+        if sign is not None:
+            sign.give()
         begin(child.run)
+    child.pid, child.sign = pid, sign
+    if sign is not None:
+        sign.keep()
 
 
 def begin(run: Callable[[], None]) -> NoReturn:

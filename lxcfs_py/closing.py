@@ -30,8 +30,9 @@ class Closing:
             self._left[owner] += 1
         self._queue.put((descriptor, owner))
         if not self._started:
-            self._started = True
-            self._start()
+            with suppress(RuntimeError):  # no thread is to be had: the next time it is tried again
+                self._start()
+                self._started = True
 
     def _start(self) -> None:
         """The thread takes no signal from the one that answers requests."""

@@ -32,6 +32,8 @@ class Serving:
     """Serve until the mount is no more; the number is the descriptor of the pipe that the sampler sleeps at."""
     slot: str
     """Path of the file where its requests are."""
+    lingers: bool = False
+    """It may take long to end when it is killed, since it has much open; its successor does not wait for that."""
 
 
 @dataclass(frozen=True, slots=True)

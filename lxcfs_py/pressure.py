@@ -18,7 +18,7 @@ import select
 from functools import partial
 from typing import Protocol
 
-from lxcfs_py import psi, worker
+from lxcfs_py import lingering, psi, worker
 from lxcfs_py.closing import Closing
 from lxcfs_py.fuse import protocol, tree
 from lxcfs_py.fuse.device import WatchingChannel
@@ -236,7 +236,7 @@ class Waiting(worker.Worker):
 def serve(connection: int, pressures: Pressures, host: Host, run_dir: RunDir, mounted: int, stalls: Stalls) -> None:
     """Serve until the mount is no more. `mounted` is the mount's time, nanoseconds since the epoch."""
     directory = folder(run_dir.path)
-    slot = Slot(f"{directory}/slot", protocol.REQUEST_SIZE)
+    slot = Slot(f"{directory}/slot", protocol.REQUEST_SIZE, least=lingering.high())
     channel = WatchingChannel(connection, slot.buffer)
     nodes = Nodes(directory, {"": tree.ROOT}, tree.FIRST_FREE)
     triggers = Triggers(directory, most=_room())

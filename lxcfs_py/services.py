@@ -88,7 +88,7 @@ def pressures(config: Config, make: MakePressures, host: Host) -> Service:
         pressure.serve(connection.descriptors[0], make(run_dir), host, run_dir, connection.mounted, stalls)
 
     folder = pressure.folder(config.run_dir)
-    process = Serving(PRESSURE, serve, f"{folder}/slot")
+    process = Serving(PRESSURE, serve, f"{folder}/slot", lingers=True)
     return Service(PRESSURE, f"{config.mount}/{psi.FOLDER}", (process,), options=config.options, folder=folder)
 
 

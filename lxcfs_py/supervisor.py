@@ -188,7 +188,8 @@ class Supervisor:
         slot = Slot(serving.slot, protocol.REQUEST_SIZE, lock=False)
         run = partial(self._serve, connection, serving)
         spare = serving in connection.service.spares
-        self._children.start(Child(serving.name, run, connection, slot, spare), before=self._sampler)
+        child = Child(serving.name, run, connection, slot, spare, serving.lingers)
+        self._children.start(child, before=self._sampler)
 
     def _start_spare(self, connection: Connection) -> bool:
         """One more process of a connection; False where it has all that it may have."""
@@ -245,6 +246,8 @@ class Supervisor:
                     return True
                 if self._is_lent():
                     continue  # it ends our workers
+            for child, pid in self._children.lingering():
+                self._children.await_restart(child, pid, -signal.SIGKILL)
             if self._children.restart():
                 self._say_who()
             watch.look()

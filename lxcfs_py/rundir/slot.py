@@ -23,14 +23,18 @@ _EXCUSES = 64
 
 
 class Slot:
-    """`size` is that of the longest request. Without `lock` it only looks, for whoever watches the worker."""
+    """`size` is that of the longest request. Without `lock` it only looks, for whoever watches the worker. The lock is
+    a descriptor that is at least `least`."""
 
-    def __init__(self, path: str, size: int, *, lock: bool = True) -> None:
+    def __init__(self, path: str, size: int, *, lock: bool = True, least: int = 0) -> None:
         self._path = path
         self._descriptor, mapping = map_file(path, _BUFFER + size)
         if lock:
             # Held by this process alone and for its life: waits for a forerunner that is still dying.
             fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+            if least:
+                low, self._descriptor = self._descriptor, fcntl.fcntl(self._descriptor, fcntl.F_DUPFD_CLOEXEC, least)
+                os.close(low)
         else:
             os.close(self._descriptor)
         view = memoryview(mapping)
