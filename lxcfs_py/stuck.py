@@ -52,6 +52,8 @@ _INSTEAD = 2.0
 _DYING = 6
 """Looks that a killed process gets to be gone."""
 _NEVER = 1e6
+_PF_EXITING = 4
+"""include/linux/sched.h; proc_pid_stat(5) tells the flags."""
 
 
 @dataclass(slots=True)
@@ -180,7 +182,7 @@ def _can_be_answered(child: Child) -> bool:
 
 
 def _sleeps(pid: int) -> bool:
-    """Whether a process waits for something, rather than for a CPU."""
+    """Whether a process waits for something, rather than for a CPU, or to be gone: somebody else has killed it."""
     with open(f"/proc/{pid}/stat", "rb") as file:
-        text = file.read()
-    return text[text.rindex(b")") + 2 : text.rindex(b")") + 3] != b"R"
+        fields = file.read().rpartition(b") ")[2].split()
+    return fields[0] != b"R" and not int(fields[6]) & _PF_EXITING

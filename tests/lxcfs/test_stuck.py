@@ -115,6 +115,16 @@ def test_with_nobody_to_help_who_sleeps_makes_room_before_the_time_out(tmp_path:
     assert sorted(rig.dead()) == ["worker-0", "worker-1"]
 
 
+def test_who_is_dying_already_has_not_hung(rig: Rig) -> None:
+    rig.watch.timeout = 1000
+    for child in rig.children:
+        at(child, 2)
+        os.kill(child.pid, signal.SIGKILL)
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    rig.look(14)
+    assert all(child.slot is not None and not child.slot.given_up() for child in rig.children)
+
+
 def test_who_sets_a_trigger_has_the_whole_time_out_since_there_is_no_other_answer(rig: Rig) -> None:
     rig.watch.timeout = 1000
     for child in rig.children:
