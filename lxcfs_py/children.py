@@ -175,22 +175,23 @@ def _fork(child: Child) -> None:
             sign.close()
         raise
     if pid == 0:
-        if sign is not None:
-            sign.give()
-        begin(child.run)
+        begin(child.run, sign)
     child.pid, child.sign = pid, sign
     if sign is not None:
         sign.keep()
 
 
-def begin(run: Callable[[], None]) -> NoReturn:
-    """The rest of a child's life. It leaves signals from the terminal or the service manager to its parent."""
+def begin(run: Callable[[], None], sign: Sign | None = None) -> NoReturn:
+    """The rest of a child's life. It leaves signals from the terminal or the service manager to its parent. Whatever
+    happens it never returns into what its parent would do next, which would be to clean up."""
     status = 1
     try:
         for number in (*END, *orders.ORDERS, signal.SIGIO):
             signal.signal(number, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         gc.freeze()
+        if sign is not None:
+            sign.give()
         run()
         status = 0
     except SystemExit:
@@ -198,5 +199,7 @@ def begin(run: Callable[[], None]) -> NoReturn:
     except BaseException:
         _log.exception("event=failed pid=%d", os.getpid())
     finally:
-        sys.stderr.flush()
-        os._exit(status)
+        try:
+            sys.stderr.flush()
+        finally:
+            os._exit(status)

@@ -25,7 +25,8 @@ _MOMENT = 0.05
 
 def high() -> int:
     """A number above those of all other descriptors that this process will have."""
-    return min(_ABOVE, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _ROOM)
+    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return _ABOVE if most == resource.RLIM_INFINITY else max(0, min(_ABOVE, most - _ROOM))
 
 
 class Sign:

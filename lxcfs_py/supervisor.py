@@ -16,6 +16,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -44,6 +45,8 @@ _log = logging.getLogger(__name__)
 
 _HAND_OVER = 1.0
 """Seconds from one look to the next at a successor that is about to serve; its messages wake us."""
+_AGAIN = 1.0
+"""Seconds until the next try, where the machine had no descriptor or no memory."""
 _GRACE = 0.5
 """Seconds that workers have to see that the mount is gone."""
 
@@ -228,29 +231,46 @@ class Supervisor:
         timeout = self.config.request_timeout
         watch = Watch(self._children, Stalls(self.config.run_dir, timeout), timeout, self._start_spare)
         watch.begin()
+        behind = False
         while True:
-            wait = _HAND_OVER if self._is_lent() else self._children.until_restart(watch.until_look())
-            got = signal.sigtimedwait(SIGNALS, wait)
-            if got is not None and got.si_signo in END:
-                _log.info("event=ending signal=%s", signal.Signals(got.si_signo).name)
-                service.notify("STOPPING=1")
-                return got.si_signo == LEAVE
-            if got is not None and got.si_signo in orders.ORDERS:
-                orders.obey(got.si_signo, self.config.run_dir)
-            if got is not None and got.si_signo == CALL:
-                watch.begin()
-            if got is not None or self._heir is not None:  # else nobody died, and nobody asks for anything
-                for child, pid, status in self._children.reap():
-                    self._died(child, pid, status)
-                if self._hand_over():
-                    return True
-                if self._is_lent():
-                    continue  # it ends our workers
-            for child, pid in self._children.lingering():
-                self._children.await_restart(child, pid, -signal.SIGKILL)
-            if self._children.restart():
-                self._say_who()
-            watch.look()
+            try:
+                left = self._turn(watch, behind=behind)
+                behind = False
+            except OSError as error:  # no descriptor, or no memory, is to be had: it will be, and who serves goes on
+                _log.error("event=turn-failed cause=%r", ", ".join(describe(error)))
+                time.sleep(_AGAIN)
+                behind = True
+                continue
+            if left is not None:
+                return left
+
+    def _turn(self, watch: Watch, *, behind: bool) -> bool | None:
+        """Wait for the next thing to do, and do it; what `_watch` returns where it is the last. `behind` is whether the
+        last turn was broken off."""
+        wait = _HAND_OVER if self._is_lent() else self._children.until_restart(watch.until_look())
+        wait = 0.0 if behind else wait
+        got = signal.sigtimedwait(SIGNALS, wait)
+        if got is not None and got.si_signo in END:
+            _log.info("event=ending signal=%s", signal.Signals(got.si_signo).name)
+            service.notify("STOPPING=1")
+            return got.si_signo == LEAVE
+        if got is not None and got.si_signo in orders.ORDERS:
+            orders.obey(got.si_signo, self.config.run_dir)
+        if got is not None and got.si_signo == CALL:
+            watch.begin()
+        if got is not None or self._heir is not None or behind:  # else nobody died, and nobody asks for anything
+            for child, pid, status in self._children.reap():
+                self._died(child, pid, status)
+            if self._hand_over():
+                return True
+            if self._is_lent():
+                return None  # it ends our workers
+        for child, pid in self._children.lingering():
+            self._children.await_restart(child, pid, -signal.SIGKILL)
+        if self._children.restart() or behind:
+            self._say_who()
+        watch.look()
+        return None
 
     def _is_lent(self) -> bool:
         return self._heir is not None and self._heir.lent

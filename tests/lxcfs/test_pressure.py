@@ -247,11 +247,11 @@ def test_what_is_still_to_be_closed_of_a_container_counts(rig: Rig, monkeypatch:
 
 
 def test_a_trigger_that_cannot_be_kept_is_refused_and_leaves_nothing(rig: Rig) -> None:
-    before = os.listdir("/proc/self/fd")
+    before = set(os.listdir("/proc/self/fd"))
     os.rmdir(f"{folder(rig.run_dir)}/triggers")
     assert rig.write(100) == errno.ENOMEM
     rig.await_closed()
-    assert os.listdir("/proc/self/fd") == before
+    assert set(os.listdir("/proc/self/fd")) <= before, "other tests' may go meanwhile"
     assert rig.poll(100) == NOTHING
 
 

@@ -157,6 +157,26 @@ def test_without_a_descriptor_more_nothing_fails(tmp_path: Path, command: tuple[
             read()
 
 
+@COMMANDS
+def test_a_supervisor_without_a_descriptor_more_goes_on_when_it_has_one(
+    tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    with serving(tmp_path, command=command) as served, reader(served.mount) as read:
+        served.announced += ["event=died", "event=turn-failed", "event=failed", "Traceback", "  ", "OSError", "Error:"]
+        before, supervisor = pids(served), served.process.pid
+        usual = resource.prlimit(supervisor, resource.RLIMIT_NOFILE)
+        resource.prlimit(supervisor, resource.RLIMIT_NOFILE, (3, usual[1]))
+        os.kill(before[0], signal.SIGKILL)
+        while "event=turn-failed" not in served.log.read_text():
+            assert served.process.poll() is None
+            os.sched_yield()
+        read()
+        resource.prlimit(supervisor, resource.RLIMIT_NOFILE, usual)
+        while before[0] in pids(served) or len(pids(served)) < len(before):
+            os.sched_yield()
+        read()
+
+
 def test_a_full_run_directory_at_the_start_is_said_in_a_line(tmp_path: Path) -> None:
     with small_run_dir(tmp_path) as run_dir:
         fill(run_dir)
