@@ -139,6 +139,60 @@ def test_a_command_more_runs_as_the_client_says(engine: Engines, sleeper: str) -
 
 
 @pytest.mark.alike
+def test_what_the_client_chooses_is_what_the_container_has(engine: Engines) -> None:
+    chosen = {
+        "--user=1000:1000": ("id -u", "1000"),
+        "--read-only": ("echo > /x 2>/dev/null || echo refused", "refused"),
+        "--tmpfs=/t:size=1m": ("grep -o ' /t tmpfs .*size=[0-9]*' /proc/mounts | grep -o '[0-9]*$'", "1024"),
+        "--ulimit=nofile=100:200": ("ulimit -n", "100"),
+        "--oom-score-adj=100": ("cat /proc/self/oom_score_adj", "100"),
+        "--sysctl=net.ipv4.ip_forward=1": ("cat /proc/sys/net/ipv4/ip_forward", "1"),
+        "--security-opt=no-new-privileges": ("grep NoNewPrivs /proc/self/status | cut -f2", "1"),
+        "--shm-size=8m": ("grep -o 'size=8192k' /proc/mounts | head -n1", "size=8192k"),
+        "--hostname=named": ("cat /proc/sys/kernel/hostname", "named"),
+        "--cap-drop=ALL": ("grep CapBnd /proc/self/status | cut -f2", "0" * 16),
+        "--cpuset-cpus=1": ("cat /sys/devices/system/cpu/online", "1"),
+        "--cgroupns=private": ("head -n1 /proc/self/cgroup | cut -d: -f3", "/"),
+        "--env=WORD=said": ("echo $WORD", "said"),
+        "--workdir=/tmp": ("pwd", "/tmp"),
+        "--volume=/usr/bin/env:/v:ro": ("ls /v", "/v"),
+        "--device=/dev/fuse": ("ls /dev/fuse", "/dev/fuse"),
+    }
+    script = "\n".join(f"{command} || true" for command, _ in chosen.values())
+    done = run(engine, "sh", "-c", script, options=("--rm", *chosen))
+    assert output(done).splitlines() == [told for _, told in chosen.values()]
+
+
+@pytest.mark.alike
+def test_a_container_that_wants_too_much_memory_is_told_of(engine: Engines) -> None:
+    eats = "x=a; while :; do x=$x$x; done"
+    assert run(engine, "sh", "-c", eats, options=("--name=eater", "--memory=16m")).returncode == 137
+    assert inspect(engine, "eater")["State"]["OOMKilled"] is True
+    output(engine.docker("rm", "eater"))
+
+
+@pytest.mark.alike
+def test_namespaces_of_another_container_are_shared(engine: Engines, sleeper: str) -> None:
+    beside = (f"--pid=container:{sleeper}", f"--network=container:{sleeper}")
+    shown = output(engine.docker("run", "--rm", *beside, IMAGE, "ps"))
+    assert "sleep 1000" in shown
+
+
+@pytest.mark.alike
+def test_a_container_ends_as_it_likes_when_it_is_stopped_and_its_files_stay(engine: Engines) -> None:
+    script = "trap 'echo bye; exit 7' TERM; echo > /made; echo up; while :; do sleep 0.1; done"
+    container = output(run(engine, "sh", "-c", script, options=("--detach",)))
+    await_true(lambda: "up" in engine.docker("logs", container).stdout)
+    assert "A /made" in output(engine.docker("diff", container))
+    output(engine.docker("commit", container, "committed"))
+    output(engine.docker("stop", container))
+    assert inspect(engine, container)["State"]["ExitCode"] == 7
+    assert output(engine.docker("logs", container)).split() == ["up", "bye"]
+    output(engine.docker("rm", container))
+    assert output(engine.docker("run", "--rm", "--network=none", "committed", "ls", "/made")) == "/made"
+
+
+@pytest.mark.alike
 def test_a_terminal_is_the_containers(engine: Engines) -> None:
     done = run(engine, "sh", "-c", "test -t 0 && test -t 1 && ls /dev/console", options=("--rm", "--tty"))
     assert output(done) == "/dev/console"
