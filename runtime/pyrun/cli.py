@@ -133,7 +133,12 @@ Exits with the command's status, 128 + N where signal N ended it, 255 where it c
     ),
     Command("start", "ID", "let a created container execute its command", (_HELP,), 1, 1),
     Command("features", "", "print what config.json may ask for, as JSON", (_HELP,)),
-    Command("spec", "", "write a config.json to start from", (_BUNDLE, _HELP)),
+    Command(
+        "spec",
+        "",
+        "write a config.json to start from",
+        (_BUNDLE, Option(("--rootless",), "", "for a user without privileges"), _HELP),
+    ),
     Command("state", "ID", "print a container's state as JSON", (_HELP,), 1, 1),
     Command(
         "kill",

@@ -180,9 +180,10 @@ def spec(call: Call) -> int:
     from pyrun import template
 
     path = os.path.join(call.own.get("--bundle", "."), "config.json")
+    made = template.rootless(os.geteuid(), os.getegid()) if call.own.has("--rootless") else template.default()
     try:
         with open(path, "x") as file:
-            file.write(json.dumps(template.default(), indent="\t") + "\n")
+            file.write(json.dumps(made, indent="\t") + "\n")
     except FileExistsError:
         raise Conflict(f"{path} exists already", "remove it first, or say --bundle DIR") from None
     return 0

@@ -107,6 +107,28 @@ def default(args: Sequence[str] = ("sh",), *, terminal: bool = True, term: str =
     }
 
 
+def rootless(uid: int, gid: int) -> dict[str, Any]:
+    """The default for a user without privileges, who is root in it: one ID is mapped, the network is the host's, and so
+    is the sysfs that goes with it; no limits, which need a cgroup of one's own."""
+    made = default()
+    linux = made["linux"]
+    del linux["resources"]
+    kept = [name for name in linux["namespaces"] if name != {"type": "network"}]
+    linux["namespaces"] = [*kept, {"type": "user"}]
+    for key, own in (("uidMappings", uid), ("gidMappings", gid)):
+        linux[key] = [{"containerID": 0, "hostID": own, "size": 1}]
+    made["mounts"] = [_of_one_id(mount) for mount in made["mounts"]]
+    return made
+
+
+def _of_one_id(mount: dict[str, Any]) -> dict[str, Any]:
+    """A mount that needs no other ID than root's, and no network namespace of one's own."""
+    if mount["destination"] == "/sys":
+        return _mount("/sys", "none", "/sys", ("rbind", "nosuid", "noexec", "nodev", "ro"))
+    words = [word for word in mount.get("options", ()) if not word.startswith(("uid=", "gid="))]
+    return _mount(mount["destination"], mount["type"], mount["source"], words)
+
+
 def launch(options: Launch) -> dict[str, Any]:
     """The configuration of `pyrun launch`: the default, writable, with limits, and with clocks of its own."""
     made = default(options.args, terminal=options.terminal, term=options.term)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pyrun import config, template
-from pyrun.spec import Cpu, Memory
+from pyrun.spec import Cpu, Memory, Resources
 
 RUNC = {
     "capabilities": ["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"],
@@ -75,3 +75,17 @@ def test_clocks_begin_at_zero_where_the_kernel_has_time_namespaces() -> None:
     old = launch(time_namespace=False)
     assert {"type": "time"} not in old["linux"]["namespaces"]
     assert "pyrun.boot-clock" not in old["annotations"]
+
+
+def test_a_rootless_configuration_maps_the_user_to_root_and_asks_for_nothing_that_takes_privileges() -> None:
+    made = template.rootless(1000, 100)
+    linux = made["linux"]
+    assert linux["uidMappings"] == [{"containerID": 0, "hostID": 1000, "size": 1}]
+    assert linux["gidMappings"] == [{"containerID": 0, "hostID": 100, "size": 1}]
+    kinds = {namespace["type"] for namespace in linux["namespaces"]}
+    assert kinds == RUNC["namespaces"] - {"network"} | {"user"}
+    assert "resources" not in linux
+    words = {word for mount in made["mounts"] for word in mount.get("options", ())}
+    assert not {word for word in words if word.startswith(("uid=", "gid="))}
+    assert next(mount for mount in made["mounts"] if mount["destination"] == "/sys")["options"][0] == "rbind"
+    assert config.load(json.dumps(made).encode()).linux.resources == Resources()
