@@ -184,6 +184,13 @@ def test_containers_of_a_pod_share_what_it_says(engine: Engines) -> None:
 
 
 @pytest.mark.alike
+def test_a_container_has_users_of_its_own(engine: Engines) -> None:
+    maps = ("--uidmap=0:100000:1000", "--gidmap=0:100000:1000")
+    said = output(run(engine, "sh", "-c", "id -u; cat /proc/self/uid_map", options=("--rm", *maps))).split()
+    assert said == ["0", "0", "100000", "1000"]
+
+
+@pytest.mark.alike
 def test_descriptors_are_passed_on(engine: Engines) -> None:
     plain = ["--network=none", f"--cgroup-parent={GROUP}", "--rm", "--preserve-fds=1"]
     command = words(engine, "podman", f"--tmpdir={engine.directory}/tmp", "--runtime=pyrun", "run", *plain, image.NAME)

@@ -30,12 +30,20 @@ def pyrun(tmp_path: Path) -> Iterator[Pyrun]:
 
 
 @pytest.fixture
-def running(pyrun: Pyrun, tmp_path: Path) -> Iterator[str]:
-    """A container that sleeps, with limits of its own and a time namespace."""
+def running(pyrun: Pyrun, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A container that sleeps, with limits of its own and a time namespace; with the parameter "user" it has a user
+    namespace too."""
     directory = bundle(pyrun, tmp_path / "bundle", ["sleep", "600"], process=PROCESS)
     path = directory / "config.json"
     config = json.loads(path.read_text())
     config["linux"]["namespaces"].append({"type": "time"})
+    if getattr(request, "param", "") == "user":
+        config["linux"]["namespaces"].append({"type": "user"})
+        config["linux"] |= {
+            name: [{"containerID": 0, "hostID": 100_000, "size": 2000}] for name in ("uidMappings", "gidMappings")
+        }
+        for folder, _, _ in os.walk(directory / "rootfs"):
+            os.chown(folder, 100_000, 100_000)
     path.write_text(json.dumps(config))
     (directory / "rootfs/bin/sh").unlink()
     (directory / "rootfs/bin/sh").symlink_to("busybox")
@@ -100,6 +108,21 @@ def test_a_file_says_all_of_it_but_confinement(pyrun: Pyrun, running: str, tmp_p
         *("3", "4", "0022", "/", "", "50", "300"),
         *("CapEff:\t0000000000000000", "CapBnd:\t0000000000000021", "NoNewPrivs:\t0"),
     ]
+
+
+@pytest.mark.parametrize("running", ["user"], indirect=True)
+def test_in_a_user_namespace_it_is_whom_the_container_knows(pyrun: Pyrun, running: str) -> None:
+    init = pyrun.state(running)["pid"]
+    look = (
+        "readlink /proc/self/ns/user; id -u; id -G; grep ^CapEff /proc/self/status; "
+        "echo x > /dev/shm/x; stat -c %u /dev/shm/x"
+    )
+    lines = pyrun.must("exec", running, "sh", "-c", look).splitlines()
+    assert lines == [os.readlink(f"/proc/{init}/ns/user"), "0", "0 7", "CapEff:\t0000000000000021", "0"]
+    assert pyrun.must("exec", running, "sh", "-c", "ulimit -n; cat /proc/self/oom_score_adj").split() == ["50", "300"]
+    assert pyrun.must("exec", "-u", "1000:1001", running, "sh", "-c", "id -u; id -G").split() == ["1000", "1001", "7"]
+    assert pyrun.must("exec", "-t", running, "tty").strip() == "/dev/pts/0"
+    assert Path(f"/proc/{init}/status").stat().st_uid == 100_000
 
 
 @pytest.mark.alike
@@ -350,24 +373,25 @@ def test_a_service_managers_descriptors_come_first_and_are_told_of(pyrun: Pyrun,
 
 
 @pytest.mark.alike
-def test_who_waits_for_a_passed_pipe_to_end_waits_for_the_command_alone(pyrun: Pyrun, tmp_path: Path) -> None:
+def test_who_waits_for_a_passed_pipe_to_end_waits_for_the_command_alone(
+    pyrun: Pyrun, running: str, tmp_path: Path
+) -> None:
     """The command closes it and goes on: neither pyrun nor its monitor has it still."""
-    directory = bundle(pyrun, tmp_path / "b", ["sh", "-c", "exec 3>&-; sleep 600"])
-    reading, writing = os.pipe()
-    script = f'exec 3>&{writing} {writing}>&-; exec "$@"'
-    command = [
-        "bash",
-        "-c",
-        script,
-        "bash",
-        *pyrun.command("run", "-b", str(directory), "--preserve-fds", "1", new_id()),
-    ]
-    with subprocess.Popen(command, pass_fds=[writing]) as process:
-        os.close(writing)
-        try:
-            assert select.select([reading], [], [], SECONDS)[0]
-            assert os.read(reading, 1) == b""
-        finally:
-            process.send_signal(signal.SIGTERM)
-            os.close(reading)
-            process.wait(SECONDS)
+    inside = ["sh", "-c", "exec 3>&-; sleep 600"]
+    directory = str(bundle(pyrun, tmp_path / "b", inside))
+    for words in (
+        ["exec", "--preserve-fds=1", running, *inside],
+        ["run", "-b", directory, "--preserve-fds=1", new_id()],
+    ):
+        reading, writing = os.pipe()
+        script = f'exec 3>&{writing} {writing}>&-; exec "$@"'
+        command = ["bash", "-c", script, "bash", *pyrun.command(*words)]
+        with subprocess.Popen(command, pass_fds=[writing]) as process:
+            os.close(writing)
+            try:
+                assert select.select([reading], [], [], SECONDS)[0]
+                assert os.read(reading, 1) == b""
+            finally:
+                process.send_signal(signal.SIGTERM)
+                os.close(reading)
+                process.wait(SECONDS)
