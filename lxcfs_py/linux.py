@@ -37,6 +37,7 @@ MS_NOSYMFOLLOW = 256
 MS_NOATIME = 1024
 MS_NODIRATIME = 2048
 MS_BIND = 4096
+MS_MOVE = 8192
 MS_REC = 16384
 MS_UNBINDABLE = 1 << 17
 MS_PRIVATE = 1 << 18
@@ -129,6 +130,9 @@ FSMOUNT_CLOEXEC = 1
 FSCONFIG_SET_FLAG = 0
 FSCONFIG_SET_STRING = 1
 FSCONFIG_CMD_CREATE = 6
+FSCONFIG_CMD_RECONFIGURE = 7
+FSPICK_CLOEXEC = 1
+FSPICK_EMPTY_PATH = 8
 
 # close_range(2)
 CLOSE_RANGE_CLOEXEC = 4
@@ -162,6 +166,7 @@ _SYS_move_mount = 429
 _SYS_fsopen = 430
 _SYS_fsconfig = 431
 _SYS_fsmount = 432
+_SYS_fspick = 433
 _SYS_close_range = 436
 _SYS_openat2 = 437
 _SYS_pidfd_getfd = 438
@@ -365,6 +370,11 @@ def _bpf(command: int, attributes: bytes | ctypes.Array[ctypes.c_char]) -> int:
 def fsopen(fstype: str, flags: int) -> int:
     """fsopen(2): a context in which to configure a new file system."""
     return _check(_libc.syscall(ctypes.c_long(_SYS_fsopen), _bytes(fstype), ctypes.c_uint(flags)), fstype)
+
+
+def fspick(directory: int, path: Path, flags: int) -> int:
+    """fspick(2): a context in which to configure the file system of a mount anew."""
+    return _check(_libc.syscall(ctypes.c_long(_SYS_fspick), directory, _bytes(path), ctypes.c_uint(flags)), path)
 
 
 def fsconfig(context: int, command: int, key: str | None = None, value: Path | None = None) -> None:

@@ -43,6 +43,7 @@ _DRY_RUN = Option(("--dry-run",), "", "print every step and take none")
 _PID_FILE = Option(("--pid-file",), "FILE", "write the pid of the container's first process to FILE")
 _PRESERVE = Option(("--preserve-fds",), "N", "pass N more descriptors, from 3 on")
 _CONSOLE_SOCKET = Option(("--console-socket",), "SOCKET", "send the terminal's master to this unix socket")
+_NO_PIVOT = Option(("--no-pivot",), "", "where / is a ramfs: move the container's root over it, the host's tree below")
 _NO_NEW_KEYRING = Option(("--no-new-keyring",), "", "leave the container the caller's session keyring")
 
 COMMANDS = (
@@ -80,7 +81,7 @@ Examples:
         "run",
         "ID",
         "create a container from a bundle, run it, and remove it",
-        (_BUNDLE, _PID_FILE, _CONSOLE_SOCKET, _PRESERVE, _NO_NEW_KEYRING, _DRY_RUN, _HELP),
+        (_BUNDLE, _PID_FILE, _CONSOLE_SOCKET, _PRESERVE, _NO_PIVOT, _NO_NEW_KEYRING, _DRY_RUN, _HELP),
         1,
         1,
     ),
@@ -88,7 +89,7 @@ Examples:
         "create",
         "ID",
         "create a container from a bundle, up to its command",
-        (_BUNDLE, _PID_FILE, _CONSOLE_SOCKET, _PRESERVE, _NO_NEW_KEYRING, _DRY_RUN, _HELP),
+        (_BUNDLE, _PID_FILE, _CONSOLE_SOCKET, _PRESERVE, _NO_PIVOT, _NO_NEW_KEYRING, _DRY_RUN, _HELP),
         1,
         1,
     ),

@@ -392,7 +392,9 @@ def _wishes(call: Call) -> Wishes:
     from pyrun import planning
 
     return planning.Wishes(
-        no_new_keyring=call.own.has("--no-new-keyring"), systemd_cgroup=call.general.has("--systemd-cgroup")
+        no_new_keyring=call.own.has("--no-new-keyring"),
+        no_pivot=call.own.has("--no-pivot"),
+        systemd_cgroup=call.general.has("--systemd-cgroup"),
     )
 
 

@@ -115,7 +115,7 @@ def resources(value: object) -> spec.Resources:
 
 def _mount(fields: Fields) -> spec.Mount:
     return spec.Mount(
-        fields.path("destination"),
+        "/" + fields.word("destination").lstrip("/"),  # a relative one is deprecated, and relative to /
         fields.text("type") or "",
         fields.text("source") or "",
         fields.texts("options"),

@@ -37,6 +37,30 @@ _HERE = linux.AT_EMPTY_PATH
 _ONTO = linux.MOVE_MOUNT_F_EMPTY_PATH | linux.MOVE_MOUNT_T_EMPTY_PATH
 
 
+def reconfigure(mount: int, flags: MountFlags) -> None:
+    """Give the file system of a mount other options of its own."""
+    context = linux.fspick(mount, "", linux.FSPICK_CLOEXEC | linux.FSPICK_EMPTY_PATH)
+    try:
+        _set_options(context, flags.data)
+        linux.fsconfig(context, linux.FSCONFIG_CMD_RECONFIGURE)
+    except OSError as error:
+        error.filename = None
+        for line in kernel_says(context):
+            error.add_note(line)
+        raise
+    finally:
+        os.close(context)
+
+
+def _set_options(context: int, data: str) -> None:
+    for option in filter(None, data.split(",")):
+        key, equals, value = option.partition("=")
+        if equals:
+            linux.fsconfig(context, linux.FSCONFIG_SET_STRING, key, value)
+        else:
+            linux.fsconfig(context, linux.FSCONFIG_SET_FLAG, key)
+
+
 def file_system(fstype: str, source: str, flags: MountFlags) -> int:
     """A new file system, mounted nowhere."""
     context = linux.fsopen(fstype, linux.FSOPEN_CLOEXEC)
@@ -48,12 +72,7 @@ def file_system(fstype: str, source: str, flags: MountFlags) -> int:
         for flag, name in _SUPERBLOCK.items():
             if flags.flags & flag:
                 linux.fsconfig(context, linux.FSCONFIG_SET_FLAG, name)
-        for option in filter(None, flags.data.split(",")):
-            key, equals, value = option.partition("=")
-            if equals:
-                linux.fsconfig(context, linux.FSCONFIG_SET_STRING, key, value)
-            else:
-                linux.fsconfig(context, linux.FSCONFIG_SET_FLAG, key)
+        _set_options(context, flags.data)
         linux.fsconfig(context, linux.FSCONFIG_CMD_CREATE)
         return linux.fsmount(context, linux.FSMOUNT_CLOEXEC, _attributes(flags.flags))
     except OSError as error:

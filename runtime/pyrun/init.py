@@ -124,6 +124,14 @@ def _pivot(init: Init, step: plan.Pivot) -> None:
     init.root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
+def _move_root(init: Init, step: plan.MoveRoot) -> None:
+    sys.meta_path.clear()
+    sys.path.clear()
+    mounts.move_to_root(init.root, init.proc, step.propagation)
+    os.close(init.root)
+    init.root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
 def _sysctl(init: Init, step: plan.Sysctl) -> None:
     becoming.write(init.proc, f"sys/{step.path}", step.value)
 
@@ -160,12 +168,14 @@ STEPS: dict[type, Callable[[Any, Any], None]] = becoming.STEPS | {
     plan.Overlay: _overlay,
     plan.BindRoot: _bind_root,
     plan.Mount: lambda init, step: mounts.mount(init.root, step),
+    plan.Remount: lambda init, step: mounts.remount(init.root, step),
     plan.CgroupMount: _mount_cgroups,
     plan.Bind: lambda init, step: mounts.bind(init.root, step, init.prepared),
     plan.Device: lambda init, step: mounts.make_device(init.root, step),
     plan.Symlink: lambda init, step: mounts.make_link(init.root, step),
     plan.RunHooks: _run_hooks,
     plan.Pivot: _pivot,
+    plan.MoveRoot: _move_root,
     plan.RemountReadonly: lambda init, step: mounts.remount_read_only(init.root, step.path),
     plan.Hostname: lambda _, step: linux.sethostname(step.name),
     plan.Domainname: lambda _, step: linux.setdomainname(step.name),

@@ -20,10 +20,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from lxcfs_py import linux
+from lxcfs_py.cgroup import parse
 from lxcfs_py.errors import Error
 from pyrun import detached, rootfs
 from pyrun.options import MountFlags
-from pyrun.plan import Bind, CgroupMount, Device, Mask, Mount, Overlay, ReadonlyPath, Symlink
+from pyrun.plan import Bind, CgroupMount, Device, Mask, Mount, Overlay, ReadonlyPath, Remount, Symlink
 
 _NO_LINKS = frozenset(("proc", "sysfs"))
 _NULL = os.makedev(1, 3)
@@ -136,6 +137,15 @@ def mount(root: int, step: Mount) -> None:
             os.close(fresh)
     finally:
         os.close(target)
+
+
+def remount(root: int, step: Remount) -> None:
+    """Change what is mounted at a path, which must be the root of a mount."""
+    with rootfs.opened(root, step.destination) as mount_point:
+        if step.flags.data:
+            detached.reconfigure(mount_point, step.flags)
+        detached.set_attributes(mount_point, step.flags)
+        detached.propagate(mount_point, step.flags.propagation)
 
 
 def mount_cgroups(root: int, step: CgroupMount, shown: Iterable[tuple[str, frozenset[str], str]]) -> None:
@@ -349,6 +359,31 @@ def pivot(root: int, propagation: int) -> None:
     os.chdir("/")
     if propagation:
         linux.mount(None, "/", None, propagation)
+
+
+def move_to_root(root: int, proc: int, propagation: int) -> None:
+    """Make the rootfs / by moving it over the host's tree; `proc` is the host's /proc, to know its mounts by."""
+    for path in _kernel_mounts(proc, f"self/fd/{root}"):
+        linux.mount(None, path, None, linux.MS_SLAVE | linux.MS_REC)  # the host keeps its own
+        linux.umount2(path, linux.MNT_DETACH)
+    os.fchdir(root)
+    linux.mount(".", "/", None, linux.MS_MOVE)
+    os.chroot(".")
+    os.chdir("/")
+    if propagation:
+        linux.mount(None, "/", None, propagation)
+
+
+def _kernel_mounts(proc: int, root: str) -> list[str]:
+    """Where procfs and sysfs are mounted but in the rootfs, outer ones alone: what is below goes with them."""
+    inside = os.readlink(root, dir_fd=proc)
+    with open(os.open("self/mountinfo", os.O_RDONLY | os.O_CLOEXEC, dir_fd=proc), "rb") as file:
+        mounts = [info for info in parse.mountinfo(file.read()) if info.fstype in _NO_LINKS]
+    found: list[str] = []
+    for path in sorted(info.mount_point for info in mounts):
+        if not f"{path}/".startswith((f"{inside}/", *(f"{outer}/" for outer in found))):
+            found.append(path)
+    return found
 
 
 def _copy_up(source: int, tmpfs: int) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from lxcfs_py.errors import SpecError, Unsupported
 from lxcfs_py.record import NamedTuple
 
+MS_REMOUNT = 32
 MS_REC = 16384
 MS_BIND = 4096
 

@@ -131,6 +131,16 @@ class Mount(NamedTuple):
         return f"mount {self.fstype} {self.source} at {self.destination}{self.flags.describe()}"
 
 
+class Remount(NamedTuple):
+    """Change the flags, and for a file system of its own the options, of what is mounted at a path."""
+
+    destination: str
+    flags: MountFlags
+
+    def describe(self) -> str:
+        return f"remount {self.destination}{self.flags.describe()}"
+
+
 class CgroupMount(NamedTuple):
     """Show the container its own cgroups: on v2 one cgroup2 mount, on v1 and hybrid a tmpfs with one mount a
     hierarchy."""
@@ -224,6 +234,17 @@ class Pivot(NamedTuple):
 
     def describe(self) -> str:
         return "pivot to the root" + (f", {describe_propagation(self.propagation)}" if self.propagation else "")
+
+
+class MoveRoot(NamedTuple):
+    """Make the rootfs the root where / is a ramfs, which pivot_root(2) does not take: move it over the host's tree,
+    whose procfs and sysfs are detached first. `propagation` as with Pivot."""
+
+    propagation: int = 0
+
+    def describe(self) -> str:
+        told = f", {describe_propagation(self.propagation)}" if self.propagation else ""
+        return f"move the root over the host's tree{told}"
 
 
 class RemountReadonly(NamedTuple):
@@ -425,6 +446,7 @@ Step = (
     | Overlay
     | BindRoot
     | Mount
+    | Remount
     | CgroupMount
     | Bind
     | Device
@@ -432,6 +454,7 @@ Step = (
     | Console
     | RunHooks
     | Pivot
+    | MoveRoot
     | RemountReadonly
     | Hostname
     | Domainname

@@ -103,6 +103,8 @@ class Wishes(NamedTuple):
 
     no_new_keyring: bool = False
     """The container keeps the caller's session keyring."""
+    no_pivot: bool = False
+    """The host's / cannot be pivoted from."""
     systemd_cgroup: bool = False
     """Its cgroup is that of a unit of systemd's."""
 
@@ -112,6 +114,8 @@ NO_WISHES = Wishes()
 
 def make(spec: Spec, container_id: str, bundle: str, facts: Facts, wishes: Wishes = NO_WISHES) -> plan.Plan:
     """The whole plan; `bundle` is absolute. SpecError or Unsupported where config.json asks for what cannot be."""
+    if wishes.no_pivot and _has_user_namespace(spec):
+        raise unsupported("linux.namespaces", "a user namespace with --no-pivot")
     warnings = tuple(_warnings(spec, facts))
     spec = _with_hook(_allowed(spec, facts), facts.lxcfs)
     throw_away = _annotated(spec, ROOT_ANNOTATION, THROW_AWAY, FROZEN) == THROW_AWAY
@@ -133,7 +137,7 @@ def make(spec: Spec, container_id: str, bundle: str, facts: Facts, wishes: Wishe
         *_virtual_files(spec, facts.lxcfs, cgroup.path),
         *_devices(spec),
         *_hooks(spec, "prestart", "createRuntime", "createContainer"),
-        plan.Pivot(propagation),
+        plan.MoveRoot(propagation) if wishes.no_pivot else plan.Pivot(propagation),
         *_root_settings(spec, facts.nested if throw_away else ()),
         *spec.linux.attributes,
         *inside,
@@ -311,6 +315,8 @@ def _mount(mount: Mount, where: str, bundle: str, container: Maps) -> plan.Step:
     bind = mount.type == "bind" or options.is_bind(mount.options)
     flags = options.parse(mount.options, f"{where}.options", bind=bind)
     destination = posixpath.normpath(mount.destination)
+    if flags.flags & options.MS_REMOUNT:
+        return plan.Remount(destination, flags)
     if bind:
         if not mount.source:
             raise SpecError(f"{where}.source", "is missing")

@@ -160,7 +160,6 @@ FAULTS = [
     ("mounts[2]", "x", "mounts[2]: must be an object, not a string"),
     ("mounts[2].options", 7, "mounts[2].options: must be an array of strings, not a number"),
     ("mounts[2].options", "ro", "mounts[2].options: must be an array of strings, not a string"),
-    ("mounts[2].destination", "dev", 'mounts[2].destination: must be an absolute path, not "dev"'),
     ("hooks.poststop[0].timeout", 5, "hooks.poststop[0].path: is missing"),
     ("hooks.poststop[0]", {"path": "/x", "timeout": 0}, "hooks.poststop[0].timeout: must be from 1 to"),
     ("hooks.prestart[0].path", "x", 'hooks.prestart[0].path: must be an absolute path, not "x"'),
@@ -254,6 +253,10 @@ def test_what_cannot_be_honoured_is_refused_by_name(path: str, value: object) ->
 def test_a_refused_field_may_be_there_empty(path: str, value: object) -> None:
     load_at(path, type(value)())  # type: ignore[call-overload]
     load_at(path, None)
+
+
+def test_a_relative_destination_is_relative_to_the_root() -> None:
+    assert load_at("mounts[2].destination", "dev/x").mounts[2].destination == "/dev/x"
 
 
 def test_a_mount_namespace_is_needed() -> None:

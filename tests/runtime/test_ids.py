@@ -104,3 +104,12 @@ def test_owners_that_nobody_names_are_a_fault() -> None:
 def test_a_new_file_system_with_other_owners_is_refused() -> None:
     with pytest.raises(Unsupported, match=r"^mounts\[0\]\.options: a new file system with other owners"):
         make(apart(mounts=[{"destination": "/x", "type": "tmpfs", "options": ["idmap"]}]))
+
+
+def test_a_root_that_is_moved_over_the_hosts_tree_is_none_for_a_user_namespace() -> None:
+    wishes = planning.Wishes(no_pivot=True)
+    kinds = {type(step) for step in planning.make(load(), "c1", "/bundle", Facts({}), wishes).steps}
+    assert plan.MoveRoot in kinds
+    assert plan.Pivot not in kinds
+    with pytest.raises(Unsupported, match=r"^linux\.namespaces: a user namespace with --no-pivot"):
+        planning.make(apart(), "c1", "/bundle", Facts({}), wishes)

@@ -384,3 +384,11 @@ def test_every_step_is_told_in_one_line(args: list[str], hostname: str, sysctl: 
     lines = made.describe().splitlines()
     assert len(lines) == 3 + len(made.cgroup.writes) + len(made.steps)
     assert all(line.isprintable() for line in lines)
+
+
+def test_a_mount_that_only_changes_another_is_no_new_one() -> None:
+    mount = {"destination": "/x", "type": "tmpfs", "options": ["remount", "ro", "size=1m"]}
+    (step,) = steps(load(mounts=[mount]), plan.Remount)
+    assert step.destination == "/x"
+    assert step.describe() == "remount /x (ro,remount; size=1m)"
+    assert steps(load(mounts=[mount]), plan.Mount) == []

@@ -91,6 +91,28 @@ def test_capabilities_that_pyrun_lacks_are_a_warning(pyrun: Pyrun, tmp_path: Pat
     assert "CAP_SYS_RESOURCE" in (tmp_path / "log").read_text()
 
 
+def test_without_a_pivot_the_host_keeps_its_mounts(pyrun: Pyrun, tmp_path: Path) -> None:
+    """procfs and sysfs of the tree that stays below the container's are detached there, not in the host's."""
+    before = Path("/proc/self/mountinfo").read_text()
+    directory = bundle(pyrun, tmp_path / "b", ["sh", "-c", "ls /; cat /proc/1/comm; true"])
+    done = pyrun.call("run", "--no-pivot", "--bundle", str(directory), new_id())
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.split() == ["bin", "dev", "proc", "sys", "sh"]
+    assert Path("/proc/self/mountinfo").read_text() == before
+
+
+def test_a_mount_is_changed_by_a_later_one(pyrun: Pyrun, tmp_path: Path) -> None:
+    directory = bundle(pyrun, tmp_path / "b", ["grep", " /mnt ", "/proc/self/mountinfo"])
+    tmpfs = {"destination": "mnt", "type": "tmpfs", "source": "tmpfs", "options": ["size=64k"]}
+    again = {"destination": "/mnt", "type": "tmpfs", "source": "tmpfs", "options": ["remount", "ro", "size=128k"]}
+    mounts = json.loads((directory / "config.json").read_text())["mounts"]
+    configure(directory, mounts=[*mounts, tmpfs, again])
+    done = run(pyrun, directory)
+    assert done.returncode == 0
+    assert done.stdout.split()[5].startswith("ro,")
+    assert "size=128k" in done.stdout.split()[-1]
+
+
 def test_a_script_without_its_interpreter_is_not_found(pyrun: Pyrun, tmp_path: Path) -> None:
     directory = bundle(pyrun, tmp_path / "b", ["/script"])
     write(directory / "rootfs/script", "#!/no/such/interpreter\n", 0o755)
