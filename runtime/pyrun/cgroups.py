@@ -108,10 +108,7 @@ def _inherit_cpuset(place: Place) -> None:
 
 def limit(placed: tuple[Place, ...], writes: tuple[Write, ...]) -> None:
     """Enable the controllers and write the limits, each read back."""
-    for place in placed:
-        if place.mount.version == 2:
-            needed = frozenset(write.controller for write in writes) & place.mount.controllers
-            _enable(place, needed)
+    _enable_all(placed, writes)
     for write in writes:
         _carry_out(placed, write)
 
@@ -136,6 +133,7 @@ def limit_devices(placed: tuple[Place, ...], rules: tuple[DeviceRule, ...]) -> N
 
 def change(placed: tuple[Place, ...], writes: tuple[Write, ...]) -> None:
     """Write other limits, each read back; where one cannot be written the earlier ones are as they were."""
+    _enable_all(placed, writes)
     done: list[Write] = []
     try:
         for write in writes:
@@ -163,6 +161,13 @@ def _undo(placed: tuple[Place, ...], write: Write) -> None:
         controls.write(f"{directory_of(placed, write.controller)}/{write.file}", write.value)
     except OSError:
         return  # of two failures the first is told
+
+
+def _enable_all(placed: tuple[Place, ...], writes: tuple[Write, ...]) -> None:
+    for place in placed:
+        if place.mount.version == 2:
+            needed = frozenset(write.controller for write in writes) & place.mount.controllers
+            _enable(place, needed)
 
 
 def _enable(place: Place, needed: frozenset[str]) -> None:

@@ -92,7 +92,12 @@ def _memory(memory: Memory, versions: Mapping[str, int]) -> list[Write]:
         ("memory.swap.max", _v2_swap(memory)),
         ("memory.low", _v2_limit(memory.reservation)),
     )
-    return [Write("memory", file, value) for file, value in files if value is not None]
+    # A kernel that does not account swap does without it: as much as there is, or none, is what it does anyway.
+    return [
+        Write("memory", file, value, optional=file == "memory.swap.max" and value in ("max", "0"))
+        for file, value in files
+        if value is not None
+    ]
 
 
 def _memory_v1(memory: Memory) -> list[Write]:

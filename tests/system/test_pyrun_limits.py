@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -110,7 +111,19 @@ def test_huge_pages_are_limited_where_the_controller_is(pyrun: Pyrun, tmp_path: 
     top = cgroups.TOP if V2 else cgroups.TOP / "unified"
     assert (top / f"pyrun/{name}/hugetlb.2MB.max").read_text() == f"{4 * M}\n"
     assert (top / f"pyrun/{name}/hugetlb.2MB.rsvd.max").read_text() == f"{4 * M}\n"
-    pyrun.must("update", "--memory", "32m", name)
+    pyrun.must("delete", "--force", name)
+
+
+def test_huge_pages_are_limited_later(pyrun: Pyrun, tmp_path: Path) -> None:
+    """The controller of v2 is enabled for the container only then."""
+    if "hugetlb" not in controllers().split():
+        pytest.skip("no hugetlb controller on cgroup v2")
+    name = new_id()
+    pyrun.must("create", "--bundle", str(bundle(pyrun, tmp_path / "b", ["sleep", "600"])), name)
+    asked = json.dumps({"hugepageLimits": [{"pageSize": "2MB", "limit": 6 * M}]})
+    assert pyrun.call("update", "-r", "-", name, stdin=asked).stderr == ""
+    top = cgroups.TOP if V2 else cgroups.TOP / "unified"
+    assert (top / f"pyrun/{name}/hugetlb.2MB.max").read_text() == f"{6 * M}\n"
     pyrun.must("delete", "--force", name)
 
 
@@ -187,6 +200,7 @@ def test_a_fork_bomb_is_ended_without_a_kill_of_all(tmp_path: Path) -> None:
         assert not any(Path(directory).exists() for directory in v1)
 
 
+@pytest.mark.alike
 def test_where_no_systemd_runs_it_is_said_and_nothing_left(pyrun: Pyrun, tmp_path: Path) -> None:
     if any(Path(path).exists() for path in (systemd.SYSTEM_BUS, systemd.PRIVATE)):
         pytest.skip("systemd runs here")

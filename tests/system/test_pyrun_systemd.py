@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import subprocess
@@ -15,7 +16,7 @@ import pytest
 from pyrun.systemd import SYSTEM_BUS
 from tests import cgroups
 from tests.system.managed import GROUP, SYSTEMD, Manager, await_active, booted, write_targets
-from tests.system.pyrun_here import Pyrun, bundle, configure, leftovers, new_id
+from tests.system.pyrun_here import SECONDS, Pyrun, bundle, configure, leftovers, new_id
 
 pytestmark = [
     pytest.mark.system,
@@ -39,6 +40,34 @@ LIMITS = {
 PROPERTIES = {"TimeoutStopSec": "uint64 7", "Documentation": "['man:a(1)']"}
 
 
+SAME = (
+    "AllowedCPUs",
+    "CPUAccounting",
+    "CPUQuotaPerSecUSec",
+    "CPUQuotaPeriodUSec",
+    "CPUWeight",
+    "DefaultDependencies",
+    "Delegate",
+    "DevicePolicy",
+    "IOAccounting",
+    "MemoryAccounting",
+    "MemoryLow",
+    "MemoryMax",
+    "MemorySwapMax",
+    "Slice",
+    "TasksAccounting",
+    "TasksMax",
+    "TimeoutStopUSec",
+)
+"""What runc sets too, in one way or another."""
+
+
+def there(manager: Manager, *command: str) -> list[str]:
+    """A command as it is called where the manager is."""
+    enter = f'echo $$ > {CALLERS}/cgroup.procs; exec "$@"'
+    return ["sh", "-c", enter, "sh", "nsenter", "-t", str(manager.pid), "-m", "-p", "-C", "--", *command]
+
+
 @dataclass(frozen=True)
 class Inside(Pyrun):
     """pyrun as it is called where the manager is."""
@@ -47,9 +76,7 @@ class Inside(Pyrun):
 
     def command(self, *words: str) -> list[str]:
         assert self.manager is not None
-        enter = f'echo $$ > {CALLERS}/cgroup.procs; exec "$@"'
-        there = ["nsenter", "-t", str(self.manager.pid), "-m", "-p", "-C", "--"]
-        return ["sh", "-c", enter, "sh", *there, *super().command("--systemd-cgroup", *words)]
+        return there(self.manager, *super().command("--systemd-cgroup", *words))
 
 
 @pytest.fixture(scope="module")
@@ -232,3 +259,22 @@ def test_it_is_asked_over_the_bus_where_there_is_one(pyrun: Inside, manager: Man
         assert (done.stderr, done.returncode) == ("", 0)
     finally:
         manager.systemctl("stop", "dbus.socket", "dbus.service")
+
+
+def test_its_properties_are_those_that_runc_sets(manager: Manager, made: str, tmp_path: Path) -> None:
+    """The same configuration, by Debian's runc."""
+    config = json.loads((tmp_path / "bundle/config.json").read_text())
+    name = f"{made}-runc"
+    config["linux"]["cgroupsPath"] = f"lxt-inner.slice:pyrun:{name}"
+    config["linux"].pop("seccomp", None)
+    (tmp_path / "bundle/config.json").write_text(json.dumps(config))
+    runc = ("runc", "--root", f"{tmp_path}/runc", "--systemd-cgroup")
+    start = there(manager, *runc, "run", "-d", "--bundle", f"{tmp_path}/bundle", name)
+    with open("/dev/null", "r+") as null, (tmp_path / "err").open("w") as errors:
+        done = subprocess.run(start, stdin=null, stdout=null, stderr=errors, timeout=SECONDS)
+    assert done.returncode == 0, (tmp_path / "err").read_text()
+    try:
+        ours, theirs = show(manager, made), show(manager, name)
+        assert {key: ours[key] for key in SAME} == {key: theirs[key] for key in SAME}
+    finally:
+        subprocess.run(there(manager, *runc, "delete", "--force", name), check=True, timeout=SECONDS)
