@@ -119,6 +119,26 @@ def pair() -> tuple[Channel, Channel]:
     return Channel(one), Channel(other)
 
 
+def hand_over(path: str, descriptor: int, name: bytes, what: str) -> None:
+    """Send a descriptor to whoever listens at a unix socket, `name` with it, as runc does; `what` is for errors."""
+    socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+    try:
+        socket.connect(path)
+        rights = array.array("i", (descriptor,)).tobytes()
+        socket.sendmsg([name], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)])
+    except OSError as error:
+        error.filename = path
+        error.add_note(f"while sending {what}")
+        raise
+    finally:
+        socket.close()
+
+
+def hand_over_terminal(path: str, master: int) -> None:
+    """To `--console-socket`."""
+    hand_over(path, master, b"/dev/ptmx", "the container's terminal to the console socket")
+
+
 def failure(message: Message) -> Failure:
     """A received FAILED message as the exception it was."""
     return Failure(message.text, message.hint or None, message.number or 1)

@@ -42,6 +42,7 @@ _BUNDLE = Option(("-b", "--bundle"), "DIR", "the directory of config.json (defau
 _DRY_RUN = Option(("--dry-run",), "", "print every step and take none")
 _PID_FILE = Option(("--pid-file",), "FILE", "write the pid of the container's first process to FILE")
 _PRESERVE = Option(("--preserve-fds",), "N", "pass N more descriptors, from 3 on")
+_PIDFD_SOCKET = Option(("--pidfd-socket",), "SOCKET", "send a pidfd of the process to this unix socket")
 _CONSOLE_SOCKET = Option(("--console-socket",), "SOCKET", "send the terminal's master to this unix socket")
 _NO_PIVOT = Option(("--no-pivot",), "", "where / is a ramfs: move the container's root over it, the host's tree below")
 _NO_NEW_KEYRING = Option(("--no-new-keyring",), "", "leave the container the caller's session keyring")
@@ -81,7 +82,7 @@ Examples:
         "run",
         "ID",
         "create a container from a bundle, run it, and remove it",
-        (_BUNDLE, _PID_FILE, _CONSOLE_SOCKET, _PRESERVE, _NO_PIVOT, _NO_NEW_KEYRING, _DRY_RUN, _HELP),
+        (_BUNDLE, _PID_FILE, _CONSOLE_SOCKET, _PIDFD_SOCKET, _PRESERVE, _NO_PIVOT, _NO_NEW_KEYRING, _DRY_RUN, _HELP),
         1,
         1,
     ),
@@ -89,7 +90,7 @@ Examples:
         "create",
         "ID",
         "create a container from a bundle, up to its command",
-        (_BUNDLE, _PID_FILE, _CONSOLE_SOCKET, _PRESERVE, _NO_PIVOT, _NO_NEW_KEYRING, _DRY_RUN, _HELP),
+        (_BUNDLE, _PID_FILE, _CONSOLE_SOCKET, _PIDFD_SOCKET, _PRESERVE, _NO_PIVOT, _NO_NEW_KEYRING, _DRY_RUN, _HELP),
         1,
         1,
     ),
@@ -115,6 +116,7 @@ Examples:
             Option(("--ignore-paused",), "", "in a paused container too, to go on when that does"),
             Option(("--pid-file",), "FILE", "write its pid to FILE"),
             _CONSOLE_SOCKET,
+            _PIDFD_SOCKET,
             _DRY_RUN,
             _HELP,
         ),

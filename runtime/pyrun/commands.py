@@ -94,6 +94,7 @@ def execute(call: Call) -> int:
         passed=passed,
         detach=call.own.has("--detach"),
         pid_file=call.own.get("--pid-file") or None,
+        pidfd_socket=call.own.get("--pidfd-socket") or None,
         console_socket=call.own.get("--console-socket") or None,
     )
     further.check_terminal(request)
@@ -383,6 +384,7 @@ def _request(
         config=text,
         oci_version=asked.oci_version,
         pid_file=call.own.get("--pid-file") or None,
+        pidfd_socket=call.own.get("--pidfd-socket") or None,
         console_socket=call.own.get("--console-socket") or None,
         passed=passed,
     )

@@ -58,6 +58,8 @@ class Request(NamedTuple):
     """The text of config.json, kept for the container's life."""
     oci_version: str
     pid_file: str | None = None
+    pidfd_socket: str | None = None
+    """Where a pidfd of its init is sent."""
     console_socket: str | None = None
     """Where `create` sends the master of the container's terminal."""
     passed: int = 0
@@ -97,7 +99,7 @@ def create(store: Store, request: Request, warn: Callable[[str], None]) -> None:
 
     def hear(message: Message) -> None:
         if message.kind == CONSOLE:
-            terminal.send(str(request.console_socket), message.descriptors[0])
+            channel.hand_over_terminal(str(request.console_socket), message.descriptors[0])
         else:
             warn(message.text)
 
@@ -166,6 +168,8 @@ def _make(store: Store, request: Request, parent: _Parent, *, waits: bool) -> Ma
         if request.pid_file is not None:
             write(request.pid_file, str(state.pid).encode())
         _until_ready(made, request, parent, prepared.keeper)
+        if request.pidfd_socket is not None:
+            channel.hand_over(request.pidfd_socket, made.pidfd, b"standard", "the init's pidfd to the pidfd socket")
         return made
     except BaseException:
         prepared.keeper.release()

@@ -28,7 +28,6 @@ from pyrun import (
     passing,
     plan,
     process,
-    terminal,
 )
 from pyrun.channel import CONSOLE, FAILED, GO, LISTENER, READY, Channel, Failure, Message
 from pyrun.plan import Further
@@ -52,6 +51,8 @@ class Request(NamedTuple):
     detach: bool = False
     """Return as soon as it runs."""
     pid_file: str | None = None
+    pidfd_socket: str | None = None
+    """Where a pidfd of it is sent."""
     console_socket: str | None = None
     """Where the master of its terminal is sent."""
 
@@ -107,7 +108,9 @@ def execute(request: Request, warn: Callable[[str], None]) -> int:
 def _attend(child: Channel, pid: int, pidfd: int, request: Request, warn: Callable[[str], None]) -> int:
     master = _until_ready(child, pid, request, warn)
     if request.console_socket is not None:
-        terminal.send(request.console_socket, master)
+        channel.hand_over_terminal(request.console_socket, master)
+    if request.pidfd_socket is not None:
+        channel.hand_over(request.pidfd_socket, pidfd, b"setns", "the process's pidfd to the pidfd socket")
     if request.pid_file is not None:
         write(request.pid_file, str(pid).encode())
     if request.detach:

@@ -67,24 +67,6 @@ def take(slave: int) -> None:
         os.dup2(slave, descriptor)
 
 
-def send(path: str, master: int) -> None:
-    """Hand a terminal's master to whoever listens at a unix socket, as runc does (docs/terminals.md there)."""
-    import _socket
-    import array
-
-    socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
-    try:
-        socket.connect(path)
-        rights = array.array("i", (master,)).tobytes()
-        socket.sendmsg([b"/dev/ptmx"], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)])
-    except OSError as error:
-        error.filename = path
-        error.add_note("while sending the container's terminal to the console socket")
-        raise
-    finally:
-        socket.close()
-
-
 def attributes(descriptor: int) -> Attributes | None:
     """A terminal's modes, None where the descriptor is no terminal."""
     try:

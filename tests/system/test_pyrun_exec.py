@@ -287,6 +287,30 @@ def test_a_detached_processes_terminal_goes_to_the_console_socket(pyrun: Pyrun, 
     assert said == b"/dev/pts/0\r\n11 22\r\n"
 
 
+@pytest.mark.alike
+def test_a_pidfd_goes_to_the_pidfd_socket(pyrun: Pyrun, running: str, tmp_path: Path) -> None:
+    path, name = str(tmp_path / "socket"), new_id()
+    create = ["create", "--bundle", str(tmp_path / "bundle"), "--pidfd-socket", path, name]
+    execute = ["exec", "--detach", "--pid-file", str(tmp_path / "pid"), "--pidfd-socket", path, running, "sleep", "600"]
+    for words, kind in ((create, b"standard"), (execute, b"setns")):
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(path)
+            listener.listen()
+            pyrun.must(*words)
+            connection, _ = listener.accept()
+            with connection:
+                said, ancillary, _, _ = connection.recvmsg(100, 100)
+        os.unlink(path)
+        (pidfd,) = array.array("i", ancillary[0][2])
+        pid = Path(f"/proc/self/fdinfo/{pidfd}").read_text().partition("\nPid:")[2].split()[0]
+        os.close(pidfd)
+        wanted = (tmp_path / "pid").read_text() if kind == b"setns" else str(pyrun.state(name)["pid"])
+        assert (said, pid) == (kind, wanted)
+    pyrun.must("delete", "--force", name)
+    done = pyrun.call("create", "--bundle", str(tmp_path / "bundle"), "--pidfd-socket", "/no/such", new_id())
+    assert (done.returncode, "/no/such: no such file" in done.stderr) == (1, True), done
+
+
 def test_a_service_manager_in_the_container_is_joined_below_the_containers_cgroup(pyrun: Pyrun, running: str) -> None:
     if not cgroups.pure_v2():
         pytest.skip("no cgroup v2 with controllers")
