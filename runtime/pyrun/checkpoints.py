@@ -127,10 +127,13 @@ def restore(
             return 0
         prepared.entry.unlock()
         status = foreground.ended(os.pidfd_open(state.pid))
-        prepared.entry.lock()
     except BaseException:
         container.destroy(prepared.entry, state)
         raise
+    try:
+        prepared.entry.lock()
+    except NotFound:
+        return status  # somebody else's `delete` was quicker
     container.destroy(prepared.entry, state)
     return status
 

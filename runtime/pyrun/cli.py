@@ -22,6 +22,8 @@ LAUNCH_FAILED = 125
 EXEC_FAILED = 255
 """What `exec` exits with where the command could not be executed, whatever the reason, as runc does."""
 
+_WHEN = ("true", "false", "auto")
+
 GLOBAL = (
     Option(("--root",), "DIR", "where containers are recorded (default /run/pyrun)"),
     Option(("--config",), "FILE", "settings for all containers (default /etc/lxcfs-py/pyrun.toml)"),
@@ -29,6 +31,7 @@ GLOBAL = (
     Option(("--lxcfs-mount",), "DIR", "where lxcfs-py serves (default /var/lib/lxcfs-py)"),
     Option(("--lxcfs-run-dir",), "DIR", "lxcfs-py's run directory (default /run/lxcfs-py)"),
     Option(("--systemd-cgroup",), "", "have systemd make the cgroup; cgroupsPath is SLICE:PREFIX:NAME then"),
+    Option(("--rootless",), "WHEN", "false: also for an ordinary user an unwritable cgroup is an error", _WHEN),
     Option(("--log",), "FILE", "append errors and warnings to FILE too"),
     Option(("--log-format",), "FORMAT", "text or json", ("text", "json")),
     Option(("--debug",), "", "print the traceback of an error"),

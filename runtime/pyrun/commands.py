@@ -377,7 +377,7 @@ def _request(
         lxcfs=_lxcfs(call, asked) if planning.wants_lxcfs(asked, call.general.has("--lxcfs")) else None,
         time_namespaces=facts.has_time_namespaces(host),
         passed=passed,
-        rootless=rootless.ordinary(host),
+        rootless=call.general.get("--rootless") != "false" and rootless.ordinary(host),
     )
     return container.Request(
         plan=planning.make(asked, container_id, bundle, known, _wishes(call)),

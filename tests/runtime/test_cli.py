@@ -165,6 +165,15 @@ def test_a_dry_run_prints_every_step_and_makes_nothing(pyrun: Pyrun, root: Path)
     assert not root.exists()
 
 
+@pytest.mark.parametrize("word", ["true", "false", "auto"])
+def test_the_hosts_root_keeps_rules_of_devices_whatever_is_said_of_rootless(
+    pyrun: Pyrun, bundle: Path, word: str
+) -> None:
+    planned = pyrun("--rootless", word, "create", "--bundle", str(bundle), "--dry-run", "x")
+    assert planned == pyrun("create", "--bundle", str(bundle), "--dry-run", "x")
+    assert planned.status == 0
+
+
 def test_a_dry_run_starts_no_daemon(pyrun: Pyrun, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     mount = tmp_path / "lxcfs"
     assert cli.main(["--lxcfs", "--lxcfs-mount", str(mount), "launch", "--dry-run", "true"]) == 125
