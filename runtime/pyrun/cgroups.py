@@ -12,6 +12,7 @@ that is not the container's own is changed.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import select
@@ -34,6 +35,8 @@ OWN_PARENT = "/pyrun"
 _MAGIC = {1: linux.CGROUP_SUPER_MAGIC, 2: linux.CGROUP2_SUPER_MAGIC}
 _ACCOUNTED = ("cpu", "cpuset", "io", "memory", "pids")
 """Controllers of v2 that a container gets where it can, limited or not, for the sake of its numbers."""
+_DELEGATED = ("cgroup.procs", "cgroup.subtree_control", "cgroup.threads")
+"""Where the kernel does not say which files go with a cgroup that is given away."""
 _UNLIMITED = 1 << 62
 """v1 reads "no limit" as a number near 2**63."""
 _PATIENCE = 10.0
@@ -111,6 +114,20 @@ def limit(placed: tuple[Place, ...], writes: tuple[Write, ...]) -> None:
     _enable_all(placed, writes)
     for write in writes:
         _carry_out(placed, write)
+
+
+def give(placed: tuple[Place, ...], owner: int) -> None:
+    """Let a user make cgroups below the v2 one and move processes between them (cgroups(7), "Delegation"): no more."""
+    try:
+        files = controls.read("/sys/kernel/cgroup/delegate").split()
+    except FileNotFoundError:
+        files = list(_DELEGATED)
+    for place in placed:
+        if place.mount.version == 2:
+            os.chown(place.directory, owner, -1)
+            for file in files:
+                with contextlib.suppress(FileNotFoundError):
+                    os.chown(f"{place.directory}/{file}", owner, -1)
 
 
 def limit_devices(placed: tuple[Place, ...], rules: tuple[DeviceRule, ...]) -> None:

@@ -209,6 +209,8 @@ def prepare(store: Store, request: Request, *, waits: bool = False) -> Prepared:
             state = state._replace(unit=unit.name)  # before that it may be somebody else's
         cgroups.make(placed)
         cgroups.limit(placed, to_do.cgroup.writes)
+        if to_do.cgroup.owner is not None:
+            cgroups.give(placed, to_do.cgroup.owner)
         if to_do.cgroup.devices:
             cgroups.limit_devices(placed, to_do.cgroup.devices)
         return Prepared(entry, state, placed, keeper)

@@ -63,6 +63,11 @@ def covers(ranges: tuple[Range, ...], number: int) -> bool:
     return any(one.inside <= number < one.inside + one.size for one in ranges)
 
 
+def outside(ranges: tuple[Range, ...], number: int) -> int:
+    """Which ID one of the container's is for whoever makes the namespace; it must be covered."""
+    return next(one.outside + number - one.inside for one in ranges if covers((one,), number))
+
+
 def text(ranges: tuple[Range, ...]) -> str:
     """As /proc/PID/uid_map takes them."""
     return "".join(f"{one.inside} {one.outside} {one.size}\n" for one in ranges)

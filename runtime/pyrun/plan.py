@@ -63,11 +63,14 @@ class Cgroup(NamedTuple):
     """On v2: what its device program decides by, all in order; empty is none."""
     unit: Unit | None = None
     """The systemd unit that it is the cgroup of; None where it is nobody's."""
+    owner: int | None = None
+    """On v2: which user of the host may make cgroups below it."""
     where_allowed: bool = False
     """Only in the hierarchies where the caller may, perhaps in none."""
 
     def describe(self) -> str:
-        return f"make cgroup {self.path}" + (" where that is allowed" if self.where_allowed else "")
+        owner = f", of user {self.owner} on cgroup v2" if self.owner is not None else ""
+        return f"make cgroup {self.path}" + (" where that is allowed" if self.where_allowed else "") + owner
 
     def describe_devices(self) -> Iterator[str]:
         for rule in self.devices:

@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping
 from lxcfs_py.cgroup import keys
 from lxcfs_py.errors import SpecError
 from lxcfs_py.record import NamedTuple
-from pyrun import capabilities, devices, options, plan, resources, seccomp
+from pyrun import capabilities, devices, ids, options, plan, resources, seccomp
 from pyrun.attributes import IoPriority, Scheduler
 from pyrun.fields import unsupported
 from pyrun.ids import Maps
@@ -291,8 +291,18 @@ def _cgroup(spec: Spec, container_id: str, facts: Facts, wishes: Wishes) -> plan
         resources.make(asked, facts.versions),
         devices.ordered(asked.devices) if _devices_by_program(facts) else (),
         unit,
+        owner=_owner(spec),
         where_allowed=facts.rootless,
     )
+
+
+def _owner(spec: Spec) -> int | None:
+    """Whose the cgroup is ("Cgroup ownership"): the container's user's where it is shown one of its own to write to."""
+    shown = [mount for mount in spec.mounts if mount.source == "cgroup" and mount.destination == "/sys/fs/cgroup"]
+    namespaces = spec.linux.namespaces
+    if not shown or "ro" in shown[-1].options or ("cgroup", None) not in namespaces or ("user", None) not in namespaces:
+        return None
+    return ids.outside(spec.linux.maps.users, spec.process.user.uid)
 
 
 def _cgroup_path(linux: Linux, container_id: str) -> str:

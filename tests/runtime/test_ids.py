@@ -113,3 +113,16 @@ def test_a_root_that_is_moved_over_the_hosts_tree_is_none_for_a_user_namespace()
     assert plan.Pivot not in kinds
     with pytest.raises(Unsupported, match=r"^linux\.namespaces: a user namespace with --no-pivot"):
         planning.make(apart(), "c1", "/bundle", Facts({}), wishes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "owner"),
+    [({}, 1003), ({"mounts[0].options": ["ro"]}, None), ({"linux.namespaces": NAMESPACES}, None)],
+    ids=["written to", "read-only", "the host's cgroup namespace"],
+)
+def test_a_cgroup_is_the_containers_users_if_it_may_be_written_to(changes: dict[str, Any], owner: int | None) -> None:
+    mount = {"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["rw"]}
+    base = {"mounts": [mount], "process.user.uid": 3, "linux.namespaces": [*NAMESPACES, {"type": "cgroup"}]}
+    made = make(apart(**base | changes)).cgroup
+    assert made.owner == owner
+    assert ("of user 1003" in made.describe()) is (owner is not None)

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests import cgroups
 from tests.system.pyrun_here import SECONDS, Done, Pyrun, bundle, configure, leftovers, new_id, write
 
 pytestmark = pytest.mark.system
@@ -169,6 +170,19 @@ def test_further_processes_are_the_containers_too(pyrun: Pyrun, tmp_path: Path) 
         assert pyrun.must("exec", "--user", "5:6", name, "sh", "-c", "id -u; id -g").split() == ["5", "6"]
     finally:
         pyrun.must("delete", "--force", name)
+
+
+@pytest.mark.parametrize("option", ["rw", "ro"])
+def test_a_cgroup_that_may_be_written_to_is_the_containers(pyrun: Pyrun, tmp_path: Path, option: str) -> None:
+    unified = "/sys/fs/cgroup" if cgroups.pure_v2() else "/sys/fs/cgroup/unified"
+    directory = mapped(pyrun, tmp_path / "b", ["/bin/busybox", "mkdir", f"{unified}/below"])
+    mounts = json.loads((directory / "config.json").read_text())["mounts"]
+    for mount in mounts:
+        if mount["type"] == "cgroup":
+            mount["options"] = [option]
+    configure(directory, mounts=mounts)
+    done = run(pyrun, directory)
+    assert (done.returncode == 0) is (option == "rw"), done
 
 
 @pytest.mark.parametrize(
