@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pyrun import devices
@@ -80,6 +80,7 @@ def test_the_program_decides_as_the_rules(rules: tuple[DeviceRule, ...]) -> None
 
 
 @given(st.lists(rule, max_size=6).map(tuple))
+@example((DeviceRule(True, "c", 1, 1), DeviceRule(False), DeviceRule(True, "b", 1, 1)))
 def test_every_instruction_can_be_reached(rules: tuple[DeviceRule, ...]) -> None:
     """The kernel's verifier refuses a program with others."""
     code = list(struct.iter_unpack("=BBhi", devices.program(rules)))
