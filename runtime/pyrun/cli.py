@@ -394,10 +394,10 @@ def _help(command: Command) -> str:
 def _versions() -> str:
     """In runc's form, which engines parse."""
     from lxcfs_py import __version__
-    from pyrun.template import OCI_VERSION
+    from pyrun.config import NEWEST
 
     python = ".".join(map(str, sys.version_info[:3]))
-    return f"pyrun version {__version__}\nspec: {OCI_VERSION}\npython: {python}\n"
+    return f"pyrun version {__version__}\nspec: {NEWEST}\npython: {python}\n"
 
 
 _RUN: Mapping[str, Callable[[Call], int]] = {
