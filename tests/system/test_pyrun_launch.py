@@ -239,9 +239,10 @@ def test_more_processes_than_the_limit_cannot_be_made(pyrun: Pyrun) -> None:
 def test_the_container_is_in_its_cgroup_in_every_hierarchy(pyrun: Pyrun) -> None:
     name = new_id()
     with pyrun.running("--", "sh", "-c", "echo up; cat", container_id=name):
-        pid = pyrun.state(name)["pid"]
-        paths = {line.split(":")[2] for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines()}
-    assert paths == {f"/pyrun/{name}"}
+        pid = str(pyrun.state(name)["pid"])
+        found = {top: Path(f"{top}/pyrun/{name}/cgroup.procs").read_text().split() for top in cgroups.hierarchies()}
+    assert all(pid in pids for pids in found.values()), found
+    assert found
 
 
 def test_a_name_that_is_taken_is_refused_and_its_owner_goes_on(pyrun: Pyrun) -> None:
