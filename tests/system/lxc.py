@@ -92,12 +92,15 @@ class Box:
 
 @contextmanager
 def lxc(group: str = "/lxt-lxc") -> Iterator[Lxc]:
-    """The namespace, without a daemon."""
-    script = f"while umount -l {MOUNT} 2>/dev/null; do :; done; echo; exec cat"
+    """The namespace, without a daemon. Where newuidmap(1) is installed LXC takes only what /etc/subuid gives root."""
+    given = 'for file in /etc/subuid /etc/subgid; do mount --bind "$1" $file; done'
+    script = f"while umount -l {MOUNT} 2>/dev/null; do :; done; {given}; echo; exec cat"
     with tempfile.TemporaryDirectory(prefix="lxt-lxc-") as folder, cgroups.made(group):
         Path(folder).chmod(0o755)  # root of a user namespace comes by here
+        owned = Path(folder, "subordinate")
+        owned.write_text("root:100000:65536\n")
         with subprocess.Popen(
-            ["unshare", "--mount", "--propagation=private", "sh", "-c", script],
+            ["unshare", "--mount", "--propagation=private", "sh", "-c", script, "sh", str(owned)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         ) as holder:
