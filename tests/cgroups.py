@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.waiting import readable
 
 TOP = Path("/sys/fs/cgroup")
 _V1 = ("cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pids", "systemd", "unified")
@@ -146,5 +147,5 @@ def _empty(folder: Path) -> None:
         with contextlib.suppress(ProcessLookupError):
             descriptor = os.pidfd_open(pid)
             signal.pidfd_send_signal(descriptor, signal.SIGKILL)
-            select.select([descriptor], [], [])
+            readable(descriptor)
             os.close(descriptor)

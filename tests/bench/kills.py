@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import select
 import signal
 from collections.abc import Iterator
 from contextlib import suppress
@@ -13,6 +12,7 @@ from tests.bench import stage as stages
 from tests.bench.daemons import Daemon
 from tests.bench.figures import SUBJECT, Figure
 from tests.bench.stage import Stage
+from tests.waiting import readable
 
 EVERY = 0.1
 """Seconds from one kill to the next."""
@@ -40,7 +40,7 @@ def _kill_until_done(daemon: Daemon, reader: int) -> int:
     done = os.pidfd_open(reader)
     killed = 0
     try:
-        while not select.select([done], [], [], EVERY)[0]:
+        while not readable(done, EVERY):
             workers = daemon.workers()
             if workers:
                 with suppress(ProcessLookupError):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import select
 from collections.abc import Iterator
 
 import pytest
 
 from tests.oci.runtimes import Bundle, Runtime
 from tests.system.pyrun_here import SECONDS
+from tests.waiting import readable
 
 pytestmark = [pytest.mark.system, pytest.mark.alike]
 
@@ -32,7 +32,7 @@ def end(runtime: Runtime, container: str) -> None:
     """Kill it and await its end."""
     descriptor = os.pidfd_open(runtime.state(container)["pid"])
     runtime.must("kill", container, "KILL")
-    ready, _, _ = select.select([descriptor], [], [], SECONDS)
+    ready = readable(descriptor, SECONDS)
     os.close(descriptor)
     assert ready
 
@@ -121,7 +121,7 @@ def test_kill_sends_the_signal_that_is_said(runtime: Runtime) -> None:
         os.sched_yield()
     descriptor = os.pidfd_open(runtime.state(name)["pid"])
     runtime.must("kill", name, "USR1")
-    ready, _, _ = select.select([descriptor], [], [], SECONDS)
+    ready = readable(descriptor, SECONDS)
     os.close(descriptor)
     assert ready
     assert (bundle.rootfs / "said").read_text() == "got\n"

@@ -18,6 +18,7 @@ from lxcfs_py import linux
 from lxcfs_py.fuse import mountpoint
 from lxcfs_py.host import Host
 from lxcfs_py.rundir import state
+from tests.waiting import readable
 
 FAKE = (sys.executable, "-m", "tests.system.fake_tree")
 REAL = (sys.executable, "-m", "lxcfs_py.cli", "serve")
@@ -76,7 +77,7 @@ class Served:
         """What it tells the service manager, up to and with `last`; what it told before is among it."""
         found: list[bytes] = []
         while last not in found:
-            assert select.select([self.listening], [], [], _PATIENCE)[0], self.log.read_text()
+            assert readable(self.listening.fileno(), _PATIENCE), self.log.read_text()
             found += self.listening.recv(4096).split(b"\n")
         return found
 

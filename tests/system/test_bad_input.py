@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import select
 import signal
 import socket
 import subprocess
@@ -25,6 +24,7 @@ from tests.bench import container as containers
 from tests.bench import daemons
 from tests.system.launched import BIN, SECONDS
 from tests.system.serving import unmount
+from tests.waiting import readable
 
 pytestmark = pytest.mark.system
 
@@ -211,7 +211,7 @@ def kill_all(run: Path) -> None:
     for pid in pids:
         descriptor = os.pidfd_open(pid)
         signal.pidfd_send_signal(descriptor, signal.SIGKILL)
-        select.select([descriptor], [], [], SECONDS)
+        readable(descriptor, SECONDS)
         os.close(descriptor)
 
 

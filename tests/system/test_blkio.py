@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import select
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from lxcfs_py.rundir import state
 from tests import cgroups
 from tests.system import disks
 from tests.system.serving import REAL, serving
+from tests.waiting import readable
 
 pytestmark = pytest.mark.system
 
@@ -67,7 +67,7 @@ def test_a_disk_that_appears_is_accounted_and_has_no_limit(host: Host, caplog: p
         assert accounting is not None
         with disks.new_disk() as device:
             while f"devices={number(device)}" not in caplog.text:
-                assert select.select([accounting], [], [], 30)[0]
+                assert readable(accounting, 30)
                 accounting.news()
             limits = [file.read_text() for file in ROOT.glob("blkio.throttle.*_device")]
             assert [text for text in limits if number(device) in text] == []

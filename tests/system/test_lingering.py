@@ -16,6 +16,7 @@ from tests import cgroups
 from tests.system.serving import REAL, Served, serving
 from tests.system.talking import PIDNS, python
 from tests.system.test_pressure import GROUP, SMALL
+from tests.waiting import readable
 
 pytestmark = [
     pytest.mark.system,
@@ -61,7 +62,7 @@ def killed(served: Served, stack: ExitStack) -> bool:
     stack.callback(select.select, [pidfd], [], [], 60)
     os.kill(victim, signal.SIGKILL)
     assert (served.mount / "proc/pressure/memory").read_bytes().startswith(b"some ")
-    lingers = not select.select([pidfd], [], [], 0)[0]
+    lingers = not readable(pidfd, 0)
     while served.pid("pressure") in (0, victim):
         os.sched_yield()
     return lingers

@@ -16,6 +16,7 @@ import pytest
 
 from tests import cgroups
 from tests.system.pyrun_here import SECONDS, Pyrun, await_none_left, bundle, configure, leftovers, new_id, write
+from tests.waiting import readable
 
 pytestmark = pytest.mark.system
 
@@ -195,9 +196,8 @@ def test_the_life_of_a_container(pyrun: Pyrun, created: str, tmp_path: Path) -> 
 
 def await_end(descriptor: int) -> None:
     """The end of a process that is not our child."""
-    import select
 
-    ready, _, _ = select.select([descriptor], [], [], SECONDS)
+    ready = readable(descriptor, SECONDS)
     os.close(descriptor)
     assert ready
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import array
 import json
 import os
-import select
 import signal
 import socket
 import subprocess
@@ -19,6 +18,7 @@ import pytest
 from tests import cgroups
 from tests.system.pyrun_here import SECONDS, Pyrun, bundle, leftovers, new_id, write
 from tests.system.test_pyrun_terminal import Screen
+from tests.waiting import readable
 
 pytestmark = pytest.mark.system
 
@@ -209,7 +209,7 @@ def test_a_signal_reaches_it(pyrun: Pyrun, running: str) -> None:
 def test_a_container_that_does_not_run_has_none(pyrun: Pyrun, running: str) -> None:
     descriptor = os.pidfd_open(pyrun.state(running)["pid"])
     pyrun.must("kill", running, "KILL")
-    assert select.select([descriptor], [], [], SECONDS)[0]
+    assert readable(descriptor, SECONDS)
     os.close(descriptor)
     done = pyrun.call("exec", running, "true")
     assert (done.returncode, done.stderr.splitlines()[0]) == (255, "pyrun: cannot exec in a stopped container")
@@ -227,7 +227,7 @@ def test_detached_it_goes_on_in_the_containers_cgroups(pyrun: Pyrun, running: st
     pyrun.must("kill", "--all", running, "KILL")
     descriptors = [os.pidfd_open(number) for number in (init, pid) if Path(f"/proc/{number}").exists()]
     for descriptor in descriptors:
-        assert select.select([descriptor], [], [], SECONDS)[0]
+        assert readable(descriptor, SECONDS)
         os.close(descriptor)
 
 
@@ -413,7 +413,7 @@ def test_who_waits_for_a_passed_pipe_to_end_waits_for_the_command_alone(
         with subprocess.Popen(command, pass_fds=[writing]) as process:
             os.close(writing)
             try:
-                assert select.select([reading], [], [], SECONDS)[0]
+                assert readable(reading, SECONDS)
                 assert os.read(reading, 1) == b""
             finally:
                 process.send_signal(signal.SIGTERM)

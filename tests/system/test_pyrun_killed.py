@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import select
 import signal
 import subprocess
 import time
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.system.pyrun_here import SECONDS, Pyrun, await_none_left, bundle, leftovers, new_id
+from tests.waiting import readable
 
 pytestmark = pytest.mark.system
 
@@ -38,7 +38,7 @@ def ended(pid: int) -> bool:
         descriptor = os.pidfd_open(pid)
     except ProcessLookupError:
         return True
-    gone, _, _ = select.select([descriptor], [], [], SECONDS)
+    gone = readable(descriptor, SECONDS)
     os.close(descriptor)
     return bool(gone)
 
@@ -84,7 +84,7 @@ def test_what_launcher_and_monitor_leave_when_both_are_killed_is_deleted(pyrun: 
         os.kill(monitor, signal.SIGKILL)
         process.kill()
         process.wait()
-        ready, _, _ = select.select([descriptor], [], [], SECONDS)
+        ready = readable(descriptor, SECONDS)
         os.close(descriptor)
         assert ready, "the container goes on"
         assert pyrun.state(name)["status"] == "stopped"

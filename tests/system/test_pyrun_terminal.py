@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import os
 import pty
-import select
 import signal
 import struct
 import subprocess
@@ -17,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.system.pyrun_here import SECONDS, Pyrun, await_none_left, new_id
+from tests.waiting import readable
 
 pytestmark = pytest.mark.system
 
@@ -48,7 +48,7 @@ class Screen:
         """All that was shown up to `text` since the last call."""
         end = time.monotonic() + SECONDS
         while text not in self.seen:
-            ready, _, _ = select.select([self.master], [], [], max(0, end - time.monotonic()))
+            ready = readable(self.master, max(0, end - time.monotonic()))
             assert ready, f"{text!r} did not come, only {self.seen!r}"
             self.seen += os.read(self.master, 4096).decode()
         before, _, self.seen = self.seen.partition(text)

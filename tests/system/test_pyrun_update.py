@@ -14,6 +14,7 @@ import pytest
 
 from tests import cgroups
 from tests.system.pyrun_here import SECONDS, Pyrun, bundle, configure, leftovers, new_id
+from tests.waiting import readable
 
 pytestmark = pytest.mark.system
 
@@ -112,7 +113,7 @@ def test_kill_ends_a_paused_container(pyrun: Pyrun, running: str, words: tuple[s
     init = os.pidfd_open(pyrun.state(running)["pid"])
     pyrun.must("pause", running)
     pyrun.must("kill", *words, running, "KILL")
-    assert select.select([init], [], [], SECONDS)[0]
+    assert readable(init, SECONDS)
     os.close(init)
     assert pyrun.state(running)["status"] == "stopped"
     assert "container not running" in pyrun.call("pause", running).stderr

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import select
 import signal
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from lxcfs_py.host import Host
 from lxcfs_py.rundir import state
 from tests.system.fake_tree import CONSTANT, check_stamped
 from tests.system.serving import Served, serving, started
+from tests.waiting import readable
 
 pytestmark = pytest.mark.system
 
@@ -86,7 +86,7 @@ def kill(pid: int) -> None:
     """Kill a process that is not our child and return when it is gone."""
     pidfd = os.pidfd_open(pid)
     signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-    select.select([pidfd], [], [])
+    readable(pidfd)
     os.close(pidfd)
 
 
@@ -282,7 +282,7 @@ def test_workers_without_a_supervisor_end_with_the_mount(tmp_path: Path) -> None
         kill(process.pid)
         linux.umount2(str(tmp_path / "mount"))
         for pidfd in pidfds:
-            assert select.select([pidfd], [], [], 30)[0], "the sampler too"
+            assert readable(pidfd, 30), "the sampler too"
             os.close(pidfd)
 
 

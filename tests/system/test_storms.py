@@ -7,7 +7,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import select
 import signal
 import time
 from collections import Counter
@@ -22,6 +21,7 @@ from tests import cgroups, soak
 from tests.cgroups import Limits
 from tests.system import reading
 from tests.system.serving import FAKE, REAL, Served, serving, started
+from tests.waiting import readable
 
 pytestmark = [pytest.mark.system, pytest.mark.soak]
 
@@ -95,7 +95,7 @@ def storm(victims: Callable[[], list[int]], longest: float) -> int:
                 continue
             with suppress(ProcessLookupError):  # it has died of the last one
                 signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-            select.select([pidfd], [], [])
+            readable(pidfd)
             os.close(pidfd)
             killed += 1
     return killed

@@ -27,6 +27,7 @@ from tests.system.serving import FAKE, REAL, clean_up, serving, started
 from tests.system.test_adoption import identity
 from tests.system.test_pressure import ASKED, GROUP, SMALL, asked, events, reclaiming
 from tests.system.test_storms import readers
+from tests.waiting import readable
 
 pytestmark = pytest.mark.system
 
@@ -61,7 +62,7 @@ def end(run_dir: Path) -> None:
     pid = supervisor(run_dir).pid
     pidfd = os.pidfd_open(pid)
     os.kill(pid, signal.SIGTERM)
-    assert select.select([pidfd], [], [], 30)[0]
+    assert readable(pidfd, 30)
     os.close(pidfd)
 
 
