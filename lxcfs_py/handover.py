@@ -39,6 +39,9 @@ _MOST_DESCRIPTORS = 64
 _PATIENCE = 60.0
 """Seconds that the other side may take for anything."""
 
+_SPEECHLESS = 10.0
+"""Seconds that who has come to the door, which is root, may take to speak: it may get no CPU."""
+
 Message = dict[str, Any]
 
 
@@ -70,11 +73,13 @@ def ask(run_dir: str, command: Sequence[str], environment: Mapping[str, str]) ->
             connection.connect(f"{run_dir}/{SOCKET}")
         except (FileNotFoundError, ConnectionRefusedError):
             raise NotFound(f"{run_dir}: nobody hands over there") from None
-        _send(connection, {"command": list(command), "environment": dict(environment)}, [sys.stderr.fileno()])
         try:
+            _send(connection, {"command": list(command), "environment": dict(environment)}, [sys.stderr.fileno()])
             found = _receive(connection)
         except TimeoutError:
             raise Error("the old daemon does not answer") from None
+        except ConnectionError:  # it has not read what we asked
+            raise Error("the old daemon did not wait for the question", "lxcfs-py status tells who serves") from None
     if found is None:
         raise Error("the old daemon was killed while it handed over", "lxcfs-py status tells who serves")
     if "failed" in found[0]:
@@ -207,7 +212,7 @@ class Door:
             client, _ = self.listening.accept()
         except BlockingIOError:
             return None
-        client.settimeout(1.0)
+        client.settimeout(_SPEECHLESS)
         try:
             found = _receive(client)
             if found is None:
