@@ -121,6 +121,12 @@ def remove_empty(group: Path) -> None:
         os.rmdir(path)
 
 
+def remove_buildkits() -> None:
+    """The cgroup in which BuildKit makes those of its containers; it stays as any that a runtime made on the way."""
+    for top in cgroups.hierarchies():
+        remove_empty(Path(f"{top}{GROUP}/buildkit"))
+
+
 @contextmanager
 def containerd(engine: Engines) -> Iterator[None]:
     """It runs and has the image."""
@@ -145,8 +151,6 @@ def dockerd(engine: Engines, **settings: object) -> Iterator[None]:
     (path / "runc").symlink_to(PYRUN)
     with containerd(engine), _daemon(engine, "docker.sock", f"{path}:{os.environ['PATH']}", *command):
         yield
-    for top in cgroups.hierarchies():
-        remove_empty(Path(f"{top}{GROUP}/buildkit"))
 
 
 @contextmanager

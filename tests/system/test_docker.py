@@ -227,6 +227,7 @@ def test_buildkit_builds_by_what_is_called_runc(engine: Engines) -> None:
     command = ("build", "--network=none", "--tag=made-by-buildkit", str(folder))
     output(engine.docker(*command, DOCKER_BUILDKIT="1"))
     assert engine.own("/run/pyrun/.lock").exists()
+    engines.remove_buildkits()
     assert output(engine.docker("run", "--rm", "--network=none", "made-by-buildkit")) == "built"
 
 
