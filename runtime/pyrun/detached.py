@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 from lxcfs_py import linux
 from pyrun.options import MountFlags
@@ -39,17 +40,23 @@ _ONTO = linux.MOVE_MOUNT_F_EMPTY_PATH | linux.MOVE_MOUNT_T_EMPTY_PATH
 
 def reconfigure(mount: int, flags: MountFlags) -> None:
     """Give the file system of a mount other options of its own."""
-    context = linux.fspick(mount, "", linux.FSPICK_CLOEXEC | linux.FSPICK_EMPTY_PATH)
-    try:
+    with _context(linux.fspick(mount, "", linux.FSPICK_CLOEXEC | linux.FSPICK_EMPTY_PATH)) as context:
         _set_options(context, flags.data)
         linux.fsconfig(context, linux.FSCONFIG_CMD_RECONFIGURE)
+
+
+@contextmanager
+def _context(descriptor: int) -> Iterator[int]:
+    """A file system's context, closed afterwards; a failure tells what the kernel says of it."""
+    try:
+        yield descriptor
     except OSError as error:
         error.filename = None
-        for line in kernel_says(context):
+        for line in kernel_says(descriptor):
             error.add_note(line)
         raise
     finally:
-        os.close(context)
+        os.close(descriptor)
 
 
 def _set_options(context: int, data: str) -> None:
@@ -63,8 +70,7 @@ def _set_options(context: int, data: str) -> None:
 
 def file_system(fstype: str, source: str, flags: MountFlags) -> int:
     """A new file system, mounted nowhere."""
-    context = linux.fsopen(fstype, linux.FSOPEN_CLOEXEC)
-    try:
+    with _context(linux.fsopen(fstype, linux.FSOPEN_CLOEXEC)) as context:
         if source:
             linux.fsconfig(context, linux.FSCONFIG_SET_STRING, "source", source)
         if flags.flags & linux.MS_RDONLY and source.startswith("/"):
@@ -75,13 +81,6 @@ def file_system(fstype: str, source: str, flags: MountFlags) -> int:
         _set_options(context, flags.data)
         linux.fsconfig(context, linux.FSCONFIG_CMD_CREATE)
         return linux.fsmount(context, linux.FSMOUNT_CLOEXEC, _attributes(flags.flags))
-    except OSError as error:
-        error.filename = None
-        for line in kernel_says(context):
-            error.add_note(line)
-        raise
-    finally:
-        os.close(context)
 
 
 def kernel_says(context: int) -> Iterator[str]:
