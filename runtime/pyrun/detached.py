@@ -40,19 +40,19 @@ _ONTO = linux.MOVE_MOUNT_F_EMPTY_PATH | linux.MOVE_MOUNT_T_EMPTY_PATH
 
 def reconfigure(mount: int, flags: MountFlags) -> None:
     """Give the file system of a mount other options of its own."""
-    with _context(linux.fspick(mount, "", linux.FSPICK_CLOEXEC | linux.FSPICK_EMPTY_PATH)) as context:
-        _set_options(context, flags.data)
-        linux.fsconfig(context, linux.FSCONFIG_CMD_RECONFIGURE)
+    with context(linux.fspick(mount, "", linux.FSPICK_CLOEXEC | linux.FSPICK_EMPTY_PATH)) as opened:
+        _set_options(opened, flags.data)
+        linux.fsconfig(opened, linux.FSCONFIG_CMD_RECONFIGURE)
 
 
 @contextmanager
-def _context(descriptor: int) -> Iterator[int]:
+def context(descriptor: int) -> Iterator[int]:
     """A file system's context, closed afterwards; a failure tells what the kernel says of it."""
     try:
         yield descriptor
     except OSError as error:
         error.filename = None
-        for line in kernel_says(descriptor):
+        for line in _kernel_says(descriptor):
             error.add_note(line)
         raise
     finally:
@@ -70,20 +70,20 @@ def _set_options(context: int, data: str) -> None:
 
 def file_system(fstype: str, source: str, flags: MountFlags) -> int:
     """A new file system, mounted nowhere."""
-    with _context(linux.fsopen(fstype, linux.FSOPEN_CLOEXEC)) as context:
+    with context(linux.fsopen(fstype, linux.FSOPEN_CLOEXEC)) as opened:
         if source:
-            linux.fsconfig(context, linux.FSCONFIG_SET_STRING, "source", source)
+            linux.fsconfig(opened, linux.FSCONFIG_SET_STRING, "source", source)
         if flags.flags & linux.MS_RDONLY and source.startswith("/"):
-            linux.fsconfig(context, linux.FSCONFIG_SET_FLAG, "ro")
+            linux.fsconfig(opened, linux.FSCONFIG_SET_FLAG, "ro")
         for flag, name in _SUPERBLOCK.items():
             if flags.flags & flag:
-                linux.fsconfig(context, linux.FSCONFIG_SET_FLAG, name)
-        _set_options(context, flags.data)
-        linux.fsconfig(context, linux.FSCONFIG_CMD_CREATE)
-        return linux.fsmount(context, linux.FSMOUNT_CLOEXEC, _attributes(flags.flags))
+                linux.fsconfig(opened, linux.FSCONFIG_SET_FLAG, name)
+        _set_options(opened, flags.data)
+        linux.fsconfig(opened, linux.FSCONFIG_CMD_CREATE)
+        return linux.fsmount(opened, linux.FSMOUNT_CLOEXEC, _attributes(flags.flags))
 
 
-def kernel_says(context: int) -> Iterator[str]:
+def _kernel_says(context: int) -> Iterator[str]:
     """What the file system has to say about its options: lines `e text` of the context's log."""
     try:
         while line := os.read(context, 4096):

@@ -105,21 +105,13 @@ def _overlay(step: Overlay) -> int:
         os.mkdir(directory)
     os.chown(upper, found.st_uid, found.st_gid)
     os.chmod(upper, stat.S_IMODE(found.st_mode))
-    context = linux.fsopen("overlay", linux.FSOPEN_CLOEXEC)
-    try:
-        lower = step.lower.replace("\\", "\\\\").replace(":", "\\:").replace(",", "\\,")
-        options = (("source", "overlay"), ("lowerdir", lower), ("upperdir", upper), ("workdir", work))
+    lower = step.lower.replace("\\", "\\\\").replace(":", "\\:").replace(",", "\\,")
+    options = (("source", "overlay"), ("lowerdir", lower), ("upperdir", upper), ("workdir", work))
+    with detached.context(linux.fsopen("overlay", linux.FSOPEN_CLOEXEC)) as context:
         for key, value in options:
             linux.fsconfig(context, linux.FSCONFIG_SET_STRING, key, value)
         linux.fsconfig(context, linux.FSCONFIG_CMD_CREATE)
         return linux.fsmount(context, linux.FSMOUNT_CLOEXEC, 0)
-    except OSError as error:
-        error.filename = None
-        for line in detached.kernel_says(context):
-            error.add_note(line)
-        raise
-    finally:
-        os.close(context)
 
 
 def mount(root: int, step: Mount) -> None:
