@@ -22,6 +22,7 @@ from lxcfs_py.host import Host
 from lxcfs_py.rundir import state
 from lxcfs_py.rundir.state import Process
 from tests import cgroups, soak
+from tests.system import reading
 from tests.system.fake_tree import CONSTANT, check_stamped
 from tests.system.serving import FAKE, REAL, clean_up, serving, started
 from tests.system.test_adoption import identity
@@ -105,7 +106,7 @@ def test_the_command_says_what_it_did_and_the_new_daemon_is_a_whole_one(tmp_path
         assert os.pread(descriptor, 30, 0)[:9] == first[:9]
         os.close(descriptor)
         os.kill(known.workers[0].pid, signal.SIGKILL)
-        assert (tmp_path / "mount/proc/meminfo").read_bytes().startswith(b"MemTotal")
+        assert reading.after_a_kill(tmp_path / "mount/proc/meminfo").startswith(b"MemTotal")
         end(tmp_path / "run")
         assert not (tmp_path / "mount").exists()
         assert not pid_file.exists()
