@@ -11,12 +11,13 @@ import errno
 import fcntl
 import json
 import os
-import select
 import socket
 import struct
 import threading
 from types import TracebackType
 from typing import Any
+
+from tests.waiting import ready
 
 _RECEIVE, _SEND = 0xC0502100, 0xC0182101
 _NOTIFICATION = 80
@@ -50,12 +51,12 @@ class Agent:
     def _serve(self) -> None:
         listeners: list[int] = []
         while True:
-            ready, _, _ = select.select([self._socket, self._stop, *listeners], [], [])
-            if self._stop in ready:
+            found = ready((self._socket.fileno(), self._stop, *listeners))
+            if self._stop in found:
                 break
-            if self._socket in ready:
+            if self._socket.fileno() in found:
                 listeners.append(self._take())
-            for listener in set(ready) & set(listeners):
+            for listener in found & set(listeners):
                 if not self._answer(listener):
                     listeners.remove(listener)
                     os.close(listener)

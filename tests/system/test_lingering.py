@@ -5,7 +5,6 @@ them all, and nobody waits for it.
 from __future__ import annotations
 
 import os
-import select
 import signal
 from contextlib import ExitStack
 from pathlib import Path
@@ -59,7 +58,7 @@ def killed(served: Served, stack: ExitStack) -> bool:
     victim = served.pid("pressure")
     pidfd = os.pidfd_open(victim)
     stack.callback(os.close, pidfd)
-    stack.callback(select.select, [pidfd], [], [], 60)
+    stack.callback(readable, pidfd, 60)
     os.kill(victim, signal.SIGKILL)
     assert (served.mount / "proc/pressure/memory").read_bytes().startswith(b"some ")
     lingers = not readable(pidfd, 0)
