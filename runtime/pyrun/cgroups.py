@@ -24,7 +24,6 @@ from lxcfs_py.bare import signal
 from lxcfs_py.cgroup import hierarchy
 from lxcfs_py.cgroup.hierarchy import Hierarchies, Mount
 from lxcfs_py.errors import Conflict, Error, NotFound, Unsupported
-from lxcfs_py.host import Host
 from lxcfs_py.record import NamedTuple
 from pyrun import controls, devices, freezer
 from pyrun.resources import SHARES_HIGHEST, SHARES_LOWEST, Write
@@ -293,34 +292,6 @@ def enter(directories: Iterable[str]) -> None:
         controls.write(f"{directory}/cgroup.procs", "0")
 
 
-def join(directories: Iterable[str], init: int) -> None:
-    """Put the calling process into each cgroup of a container that runs; `init` is a descriptor of its init's
-    directory in /proc.
-
-    A cgroup of v2 takes no process once it has handed its controllers down, as an init that is a service manager does:
-    then into the one below it that the init is in.
-    """
-    for directory in directories:
-        try:
-            controls.write(f"{directory}/cgroup.procs", "0")
-        except FileNotFoundError:
-            raise Error(f"the container's cgroup {directory} is gone", "delete the container") from None
-        except OSError as error:
-            beside = _of_process(init)
-            if error.errno not in (errno.EBUSY, errno.EOPNOTSUPP) or not beside.startswith(f"{directory}/"):
-                raise
-            controls.write(f"{beside}/cgroup.procs", "0")
-
-
-def _of_process(process: int) -> str:
-    """The directory of a process's cgroup of v2; "" where there is no v2."""
-    with open(os.open("cgroup", os.O_RDONLY | os.O_CLOEXEC, dir_fd=process)) as file:
-        path = next((line.rstrip("\n")[3:] for line in file if line.startswith("0::")), None)
-    mount = next((mount for mount in hierarchy.find(Host(keep=0)).mounts if mount.version == 2), None)
-    directory = None if path is None or mount is None else hierarchy.directory(mount, path)
-    return "" if directory is None else f"/{directory}"
-
-
 def oom_kills(directories: Iterable[str]) -> int:
     """How many processes the kernel killed for want of memory; 0 where it does not say."""
     for directory in directories:
@@ -345,11 +316,15 @@ def processes(directories: Iterable[str]) -> frozenset[int]:
 
 
 def signal_all(directories: Iterable[str], number: int) -> int:
-    """Send a signal to every process; how many there were."""
-    pids = processes(directories)
-    for pid in pids:
+    """Send a signal to every process; how many there were. For SIGKILL they are stopped first where the kernel does not
+    kill all at once, which the caller is to thaw: who forks is quicker than who counts."""
+    directories = tuple(directories)
+    count = len(processes(directories))
+    if count and number == signal.SIGKILL and not any(map(_end, directories)):
+        freezer.ask(directories)
+    for pid in processes(directories):
         _signal(pid, number)
-    return len(pids)
+    return count
 
 
 def remove(directories: Iterable[str]) -> None:

@@ -115,6 +115,7 @@ Examples:
             Option(("--no-new-privs",), "", "it gains no privileges by what it executes"),
             Option(("--apparmor",), "PROFILE", "AppArmor's profile of it"),
             Option(("--process-label",), "LABEL", "SELinux's label of it"),
+            Option(("--cgroup",), "[CONTROLLER:]PATH", "into a cgroup below the container's own", repeats=True),
             _PRESERVE,
             Option(("--ignore-paused",), "", "in a paused container too, to go on when that does"),
             Option(("--pid-file",), "FILE", "write its pid to FILE"),

@@ -10,7 +10,7 @@ from lxcfs_py.errors import Conflict, Error, NotFound, UsageError
 from lxcfs_py.record import TYPE_CHECKING, NamedTuple
 from pyrun import jsontext
 from pyrun.arguments import Parsed
-from pyrun.store import Store, check_id
+from pyrun.store import State, Store, check_id
 
 if TYPE_CHECKING:
     from typing import Any
@@ -89,9 +89,10 @@ def execute(call: Call) -> int:
     asked = config.read(fields.Fields({**containers, "process": process}))
     request = further.Request(
         state=recorded,
-        plan=planning.further(asked, recorded.id, passed),
+        plan=planning.further(asked, recorded.id, passed, planning.Wishes(recorded.keeps_keyring)),
         cache=os.path.join(_store(call).root, container.FILTERS),
         passed=passed,
+        below=_below(call, recorded),
         detach=call.own.has("--detach"),
         pid_file=call.own.get("--pid-file") or None,
         pidfd_socket=call.own.get("--pidfd-socket") or None,
@@ -104,6 +105,18 @@ def execute(call: Call) -> int:
     for warning in request.plan.warnings:
         call.warn(warning)
     return further.execute(request, call.warn)
+
+
+def _below(call: Call, recorded: State) -> tuple[str, ...]:
+    """The cgroups of --cgroup."""
+    asked = call.own.all("--cgroup")
+    if not asked:
+        return ()
+    from lxcfs_py.cgroup import hierarchy
+    from lxcfs_py.host import Host
+    from pyrun import joining
+
+    return joining.below(hierarchy.find(Host(keep=0)), recorded.cgroups, asked)
 
 
 def _process_file(path: str) -> dict[str, Any]:

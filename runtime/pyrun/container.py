@@ -38,7 +38,7 @@ from pyrun.channel import (
     Message,
 )
 from pyrun.keeper import Keeper
-from pyrun.plan import Bind, Plan
+from pyrun.plan import Bind, JoinKeyring, Plan
 from pyrun.store import Entry, State, Store, process, write
 
 if TYPE_CHECKING:
@@ -190,6 +190,8 @@ def prepare(store: Store, request: Request, *, waits: bool = False) -> Prepared:
         created=_now(),
         hooks=tuple(kind for kind in _KINDS if hooks.KINDS[kind](to_do.hooks)),
         annotations=to_do.annotations,
+        shares_pids="pid" not in to_do.namespaces.unshare,
+        keeps_keyring=not any(isinstance(step, JoinKeyring) for step in to_do.steps),
     )
     keeper = Keeper()
     try:
@@ -463,16 +465,22 @@ def status(entry: Entry, recorded: State | None) -> str:
 
 
 def kill(store: Store, container_id: str, number: int, *, everyone: bool = False) -> None:
-    """Send a signal to the container's init, or to all its processes."""
+    """Send a signal to the container's init, or to all its processes.
+
+    SIGKILL goes to all where they would outlive the init, which has no pid namespace of its own.
+    """
     entry = store.find(container_id)
     recorded = entry.load()
     if recorded is None:
         raise Conflict("container not running")
-    everyone = everyone and cgroups.signal_all(cgroups.recorded(recorded.cgroups), number) > 0
-    if not everyone and (entry.status(recorded) not in ("created", "running") or not _signal(recorded, number)):
+    directories = cgroups.recorded(recorded.cgroups)
+    runs = entry.status(recorded) in ("created", "running")
+    everyone = everyone or (runs and recorded.shares_pids and number == signal.SIGKILL)
+    reached = everyone and cgroups.signal_all(directories, number) > 0
+    if not reached and not (runs and _signal(recorded, number)):
         raise Conflict("container not running")
     if number == signal.SIGKILL:
-        freezer.thaw(cgroups.recorded(recorded.cgroups))  # v1: a frozen process does not die
+        freezer.thaw(directories)  # v1: a frozen process does not die
 
 
 def processes(store: Store, container_id: str) -> list[int]:

@@ -18,11 +18,11 @@ from lxcfs_py.errors import Conflict, Error, Unsupported
 from lxcfs_py.record import TYPE_CHECKING, NamedTuple
 from pyrun import (
     becoming,
-    cgroups,
     channel,
     container,
     filters,
     foreground,
+    joining,
     mounts,
     namespaces,
     passing,
@@ -48,6 +48,8 @@ class Request(NamedTuple):
     """Where compiled filters of system calls are kept."""
     passed: int = 0
     """How many of the caller's descriptors, from 3 on, the process gets."""
+    below: tuple[str, ...] = ()
+    """Directories of cgroups to join in the place of the container's."""
     detach: bool = False
     """Return as soon as it runs."""
     pid_file: str | None = None
@@ -191,7 +193,10 @@ def _become(request: Request, spaces: plan.Namespaces, init: int, parent: Channe
         os.setsid()
         process.close_others((parent.fileno(), init, *range(3, 3 + request.passed)))
         _run_on(request.plan.affinity.initial)
-        cgroups.join(request.state.cgroups, init)
+        if request.below:
+            joining.join(request.below)
+        else:
+            joining.join(request.state.cgroups, init)
         _run_on(request.plan.affinity.final)
         subject = becoming.Becoming(parent, program)
         namespaces.enter(spaces)

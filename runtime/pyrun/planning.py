@@ -181,8 +181,8 @@ def _devices_by_program(facts: Facts) -> bool:
     return "devices" not in facts.versions and 2 in facts.versions.values()
 
 
-def further(spec: Spec, container_id: str, passed: int) -> plan.Further:
-    """What makes `spec.process` one process more of the container that `spec` is of."""
+def further(spec: Spec, container_id: str, passed: int, wishes: Wishes = NO_WISHES) -> plan.Further:
+    """What makes `spec.process` one process more of the container that `spec` is of and that was made with `wishes`."""
     process = spec.process
     console = [plan.Console(*(process.console_size or (0, 0)), path="")] if process.terminal else []
     inside, outside = _divided(_process(process, spec.linux.seccomp), _has_user_namespace(spec))
@@ -191,7 +191,7 @@ def further(spec: Spec, container_id: str, passed: int) -> plan.Further:
         namespaces=tuple(dict.fromkeys((*(namespace.type for namespace in spec.linux.namespaces), "time"))),
         affinity=process.exec_cpu_affinity,
         steps=(
-            *_keyring(container_id, NO_WISHES),
+            *_keyring(container_id, wishes),
             *console,
             *spec.linux.attributes,
             *inside,

@@ -46,6 +46,10 @@ class State(NamedTuple):
     annotations: Mapping[str, str] = {}
     unit: str = ""
     """Of systemd's, where the cgroup is its."""
+    shares_pids: bool = False
+    """Whether it has no pid namespace of its own, so that its processes do not end with its init."""
+    keeps_keyring: bool = False
+    """Whether it has its creator's session keyring and none of its own."""
 
 
 class Process(NamedTuple):

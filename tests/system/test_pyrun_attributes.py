@@ -76,6 +76,22 @@ def test_the_session_keyring(pyrun: Pyrun, tmp_path: Path, option: str) -> None:
     assert [ring[4] for ring in rings] == ([] if option else ["3f1b0000"])  # its users may search it
 
 
+@pytest.mark.parametrize("option", ["", "--no-new-keyring"])
+def test_a_later_process_has_a_keyring_of_its_own_where_the_first_has(
+    pyrun: Pyrun, tmp_path: Path, option: str
+) -> None:
+    if not Path("/proc/keys").exists():
+        pytest.skip("this kernel has no keyrings")
+    directory = bundle(pyrun, tmp_path / "b", ["sleep", "600"], linux={"maskedPaths": []})
+    name = new_id()
+    pyrun.must("create", *filter(None, [option]), "--bundle", str(directory), name)
+    pyrun.must("start", name)
+    try:
+        assert (f" _ses.{name}:" in pyrun.must("exec", name, "cat", "/proc/keys")) == (not option)
+    finally:
+        pyrun.must("delete", "--force", name)
+
+
 def test_what_the_kernel_refuses_is_told_with_the_step(pyrun: Pyrun, tmp_path: Path) -> None:
     directory = bundle(pyrun, tmp_path / "b", ["true"], process={"scheduler": {"policy": "SCHED_ISO"}})
     done = run(pyrun, directory)

@@ -226,6 +226,25 @@ def test_kill_all_reaches_every_process(pyrun: Pyrun, created: str) -> None:
     await_end(descriptor)
 
 
+def test_a_kill_reaches_all_where_they_would_outlive_the_first(pyrun: Pyrun, tmp_path: Path) -> None:
+    kinds = ("network", "ipc", "uts", "mount", "cgroup")
+    directory = bundle(pyrun, tmp_path / "b", ["sh", "-c", "sleep 599 & exec sleep 600"])
+    configure(directory, linux={"namespaces": [{"type": kind} for kind in kinds]})
+    name = new_id()
+    pyrun.must("create", "--bundle", str(directory), name)
+    pyrun.must("start", name)
+    try:
+        while len(pids := json.loads(pyrun.must("ps", "--format", "json", name))) < 2:
+            continue
+        descriptors = [os.pidfd_open(pid) for pid in pids]
+        pyrun.must("kill", name, "KILL")
+        for descriptor in descriptors:
+            await_end(descriptor)
+        assert "container not running" in pyrun.call("kill", name, "KILL").stderr
+    finally:
+        pyrun.must("delete", "--force", name)
+
+
 @pytest.mark.parametrize("words", [["state"], ["start"], ["kill"], ["delete"]], ids=" ".join)
 def test_a_container_that_does_not_exist(pyrun: Pyrun, words: list[str]) -> None:
     done = pyrun.call(*words, "lxt-act-none")

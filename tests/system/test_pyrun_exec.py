@@ -322,6 +322,28 @@ def test_a_service_manager_in_the_container_is_joined_below_the_containers_cgrou
     assert pyrun.must("exec", running, "grep", "^0:", "/proc/self/cgroup") == "0::/init\n"
 
 
+def test_it_goes_into_a_cgroup_below_the_containers(pyrun: Pyrun, running: str) -> None:
+    init = pyrun.state(running)["pid"]
+    tops = [
+        Path(f"{top}{path}")
+        for top in cgroups.hierarchies()
+        for path in {line.split(":", 2)[2] for line in _of(init).values()}
+        if Path(f"{top}{path}").is_dir() and path.endswith(running)
+    ]
+    for top in tops:
+        (top / "sub").mkdir()
+        for name in ("cpuset.cpus", "cpuset.mems") if top.is_relative_to("/sys/fs/cgroup/cpuset") else ():
+            (top / "sub" / name).write_text((top / name).read_text())
+    said = pyrun.must("exec", "--cgroup", "/sub", running, "cat", "/proc/self/cgroup")
+    assert [line.split(":", 2)[2] for line in said.splitlines()].count("/sub") == len(tops), said
+    one = pyrun.must("exec", "--cgroup", "memory:sub", running, "cat", "/proc/self/cgroup")
+    there = [line.split(":", 2)[2] for line in one.splitlines() if cgroups.pure_v2() or ":memory:" in line]
+    assert there == ["/sub"], one
+    for wrong in ("none", "memory:none", "nosuch:sub", "../sub", "memory:a/../../x"):
+        done = pyrun.call("exec", "--cgroup", wrong, running, "true")
+        assert (done.returncode, "--cgroup" in done.stderr) == (255, True), done
+
+
 def test_a_paused_container_has_none_unless_it_may_wait(pyrun: Pyrun, running: str) -> None:
     pyrun.must("pause", running)
     done = pyrun.call("exec", running, "true")
