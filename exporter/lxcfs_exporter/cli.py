@@ -136,9 +136,9 @@ def _serve(options: argparse.Namespace) -> None:
     rules = Rules(tuple(map(discovery.glob, options.include)), tuple(map(discovery.glob, options.exclude)))
     host = Host(keep=0)
     registry = CollectorRegistry()
-    registry.register(Scrape(host, Discovery(host, rules), chosen(options)))
     ProcessCollector(registry=registry)
-    site = Site(Exposition(registry, _PATIENCE), options.telemetry_path, f"{PROGRAM} {lxcfs_py.__version__}")
+    scrape = Scrape(host, Discovery(host, rules), chosen(options))
+    site = Site(Exposition(scrape, _PATIENCE, registry), options.telemetry_path, f"{PROGRAM} {lxcfs_py.__version__}")
     with contextlib.ExitStack() as stack:
         stop = _stop_on_signals(stack)
         listeners = [_listen(stack, address) for address in addresses]

@@ -61,7 +61,7 @@ _COUNTED = frozenset(("memory", "cpu", "cpuacct", "pids", "blkio"))
 """v1 controllers whose hierarchies are walked; cpuset, devices, freezer ... account nothing of their own."""
 
 _OWNED = {
-    "memory": frozenset((Part.MEMORY, Part.EVENTS, Part.SWAP)),
+    "memory": frozenset((Part.MEMORY, Part.EVENTS, Part.RESERVED, Part.SWAP, Part.NUMA)),
     "io": frozenset((Part.IO,)),
     "pids": frozenset((Part.PIDS,)),
     "hugetlb": frozenset((Part.HUGETLB,)),

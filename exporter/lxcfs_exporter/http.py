@@ -1,6 +1,6 @@
 """A small HTTP server for scrapes: one request a connection, bounded in number, size and time.
 
-    /metrics     (`--web.telemetry-path`) the exposition
+    /metrics     (`--web.telemetry-path`) the exposition; ?collect[]=NAME, repeated, chooses among the collectors
     /-/healthy   200 while the process answers
     /-/ready     200 when it can scrape
     /            a page with links
@@ -27,7 +27,7 @@ from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from http.client import HTTPException, parse_headers
 from typing import NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from lxcfs_exporter import exposition
 from lxcfs_exporter.exposition import Exposition
@@ -148,6 +148,7 @@ class Request(NamedTuple):
     path: str
     headers: Mapping[str, str]
     """By name in lower case; repeated ones joined by commas."""
+    query: str = ""
 
 
 def parse_request(head: bytes) -> Request | None:
@@ -158,13 +159,13 @@ def parse_request(head: bytes) -> Request | None:
         return None
     headers: dict[str, str] = {}
     try:
-        path = urlsplit(words[1]).path
+        target = urlsplit(words[1])
         for name, value in parse_headers(io.BytesIO(rest)).items():
             known = headers.get(name.lower())
             headers[name.lower()] = value if known is None else f"{known}, {value}"
     except (HTTPException, ValueError):
         return None
-    return Request(words[0], path, headers)
+    return Request(words[0], target.path, headers, target.query)
 
 
 def answer(site: Site, request: Request) -> Reply:
@@ -173,7 +174,7 @@ def answer(site: Site, request: Request) -> Reply:
         return Reply(HTTPStatus.METHOD_NOT_ALLOWED, b"use GET or HEAD\n", (("Allow", "GET, HEAD"),))
     path = request.path
     if path == site.telemetry_path:
-        return _metrics(site, request.headers.get("accept", ""), request.headers.get("accept-encoding", ""))
+        return _metrics(site, request)
     plain = {"/-/healthy": b"lxcfs-exporter is healthy.\n", "/-/ready": b"lxcfs-exporter is ready.\n"}.get(path)
     if plain is not None:
         return Reply(HTTPStatus.OK, plain)
@@ -182,10 +183,12 @@ def answer(site: Site, request: Request) -> Reply:
     return Reply(HTTPStatus.NOT_FOUND, f"not found; metrics are at {site.telemetry_path}\n".encode())
 
 
-def _metrics(site: Site, accept: str, accept_encoding: str) -> Reply:
-    form = exposition.negotiate(accept, accept_encoding)
+def _metrics(site: Site, request: Request) -> Reply:
+    form = exposition.negotiate(request.headers.get("accept", ""), request.headers.get("accept-encoding", ""))
     try:
-        text = site.exposition.text(form)
+        text = site.exposition.text(form, frozenset(parse_qs(request.query, max_num_fields=100).get("collect[]", ())))
+    except (exposition.Unknown, ValueError) as error:
+        return Reply(HTTPStatus.BAD_REQUEST, f"collect[]={error} is no collector that is on\n".encode())
     except exposition.Busy:
         return Reply(HTTPStatus.SERVICE_UNAVAILABLE, b"another scrape takes too long\n")
     headers = [("Content-Type", form.format.value), ("Vary", "Accept, Accept-Encoding")]

@@ -17,12 +17,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
-from prometheus_client.registry import Collector as Source
-
 import lxcfs_py
-from lxcfs_exporter.collectors import Collector, Observed, Scene
+from lxcfs_exporter.collectors import Collector
 from lxcfs_exporter.discovery import Container, Discovery, Found, Starts
+from lxcfs_exporter.scene import Observed, Scene
+from lxcfs_exporter.series import Family, Kind, Labels, Sample, Written, braced
 from lxcfs_py.cgroup import tree
 from lxcfs_py.cgroup.model import PRESSURE, Machine, Part, Snapshot
 from lxcfs_py.errors import Error
@@ -31,16 +30,19 @@ from lxcfs_py.host import Host
 log = logging.getLogger("lxcfs-exporter")
 
 _TOGETHER = {
-    "memory": frozenset((Part.MEMORY, Part.EVENTS, Part.SWAP)),
+    "memory": frozenset((Part.MEMORY, Part.EVENTS, Part.RESERVED, Part.SWAP)),
     "cpu": frozenset((Part.CPU,)),
     "io": frozenset((Part.IO,)),
     "pids": frozenset((Part.PIDS,)),
     "pressure": PRESSURE,
+    "hugetlb": frozenset((Part.HUGETLB,)),
+    "numa": frozenset((Part.NUMA,)),
 }
 """Parts that are read with one another where reading all at once failed, by the collector that misses them."""
+_NO_HUGE_PAGES = b"\nHugetlb:               0 kB\n"
 
 
-class Scrape(Source):
+class Scrape:
     """Everything between a request for metrics and its families; not for two threads at once."""
 
     def __init__(
@@ -53,24 +55,26 @@ class Scrape(Source):
         self._host = host
         self._discovery = discovery
         self._collectors = collectors
-        self._parts = frozenset[Part]().union(*(row.parts for row in collectors))
         self._starts = Starts(host)
         self._now = now
         self._errors: Counter[tuple[str, str]] = Counter()
+        self._written: dict[Labels, Written] = {}
 
-    def describe(self) -> list[Metric]:
-        """Nothing: prometheus_client would otherwise collect to find the names out."""
-        return []
+    @property
+    def names(self) -> frozenset[str]:
+        """The collectors that are on."""
+        return frozenset(row.name for row in self._collectors)
 
-    def collect(self) -> Iterator[Metric]:
-        """All families, with those about the scrape itself."""
+    def collect(self, wanted: frozenset[str] = frozenset()) -> Iterator[Family]:
+        """The families of the named collectors, of all where none is named, with those about the scrape itself."""
         durations: dict[str, float] = {}
         failed: set[str] = set()
+        rows = [row for row in self._collectors if not wanted or row.name in wanted]
         with _timed(durations, "discovery"):
             found = self._find()
         with _timed(durations, "read"):
-            scene = self._look(found.containers)
-        for row in self._collectors:
+            scene = self._look(found.containers, frozenset[Part]().union(*(row.parts for row in rows)))
+        for row in rows:
             with _timed(durations, row.name):
                 try:
                     families = list(row.collect(scene))
@@ -90,20 +94,24 @@ class Scrape(Source):
             self._count("discovery", each)
         return found
 
-    def _look(self, containers: Sequence[Container]) -> Scene:
+    def _look(self, containers: Sequence[Container], parts: frozenset[Part]) -> Scene:
         try:
             machine = tree.machine(self._host)
+            if _NO_HUGE_PAGES in self._host.read("proc/meminfo"):
+                parts -= {Part.HUGETLB}
         except (OSError, Error) as error:
             self._count("discovery", error)
             return Scene((), self._now(), {})
         starts = self._started(containers, machine)
+        known, self._written = self._written, {}
         observed = []
         for container in containers:
-            snapshot = self._read(container, machine)
+            snapshot = self._read(container, parts, machine)
             if snapshot is not None:
-                labels = (_text(container.id), _text(container.name), "")
-                observed.append(Observed(labels, snapshot, starts.get(container.id)))
-        return Scene(observed, self._now(), self._devices())
+                labels = _labels(container)
+                written = self._written[labels] = known.get(labels) or Written(labels)
+                observed.append(Observed(written, snapshot, starts.get(container.id), _info(container)))
+        return Scene(observed, self._now(), self._devices(), machine)
 
     def _started(self, containers: Sequence[Container], machine: Machine) -> dict[str, float]:
         try:
@@ -112,9 +120,9 @@ class Scrape(Source):
             self._count("life", error)
             return {}
 
-    def _read(self, container: Container, machine: Machine) -> Snapshot | None:
+    def _read(self, container: Container, parts: frozenset[Part], machine: Machine) -> Snapshot | None:
         """None where the container is gone: what was read of it then may lack files that only seem not to exist."""
-        wanted = self._parts - container.without
+        wanted = parts - container.without
         errors: list[tuple[str, Exception]] = []
         try:
             snapshot = container.cgroup.read(self._host, wanted, machine)
@@ -159,33 +167,50 @@ class Scrape(Source):
 
     def _about(
         self, containers: Iterable[Container], durations: Mapping[str, float], failed: frozenset[str] | set[str]
-    ) -> Iterator[Metric]:
-        build = InfoMetricFamily("lxcfs_exporter_build", "Version of the exporter and of its Python.")
-        build.add_metric([], {"version": lxcfs_py.__version__, "pythonversion": platform.python_version()})
-        seen = GaugeMetricFamily(
-            "lxcfs_exporter_containers",
-            "Containers that were found, by the runtime that made them.",
-            labels=["runtime"],
+    ) -> Iterator[Family]:
+        version = {"version": lxcfs_py.__version__, "pythonversion": platform.python_version()}
+        yield Family(
+            *(Kind.INFO, "lxcfs_exporter_build_info", "Version of the exporter and of its Python."),
+            [(braced(version.items()), 1)],
         )
-        for runtime, count in sorted(Counter(each.runtime for each in containers).items()):
-            seen.add_metric([runtime], count)
-        took = GaugeMetricFamily(
-            "lxcfs_exporter_collector_duration_seconds", "How long each step of this scrape took.", labels=["collector"]
+        runtimes = Counter(each.runtime for each in containers)
+        yield Family(
+            *(Kind.GAUGE, "lxcfs_exporter_containers", "Containers that were found, by the runtime that made them."),
+            [_named("runtime", name, count) for name, count in sorted(runtimes.items())],
         )
-        success = GaugeMetricFamily(
-            "lxcfs_exporter_collector_success", "Whether each step of this scrape was done.", labels=["collector"]
+        yield Family(
+            Kind.GAUGE,
+            "lxcfs_exporter_collector_duration_seconds",
+            "How long each step of this scrape took.",
+            [_named("collector", name, took) for name, took in durations.items()],
         )
-        for name, duration in durations.items():
-            took.add_metric([name], duration)
-            success.add_metric([name], name not in failed)
-        errors = CounterMetricFamily(
+        yield Family(
+            Kind.GAUGE,
+            "lxcfs_exporter_collector_success",
+            "Whether each step of this scrape was done.",
+            [_named("collector", name, name not in failed) for name in durations],
+        )
+        yield Family(
+            Kind.COUNTER,
             "lxcfs_exporter_errors_total",
             "What could not be read, by collector and cause; a container that ended meanwhile is none.",
-            labels=["collector", "cause"],
+            [
+                (braced((("collector", name), ("cause", cause))), count)
+                for (name, cause), count in sorted(self._errors.items())
+            ],
         )
-        for key, count in sorted(self._errors.items()):
-            errors.add_metric(key, count)
-        yield from (build, seen, took, success, errors)
+
+
+def _named(label: str, name: str, value: float) -> Sample:
+    return braced(((label, name),)), value
+
+
+def _labels(container: Container) -> Labels:
+    return Labels(_text(container.id), _text(container.name))
+
+
+def _info(container: Container) -> Mapping[str, str]:
+    return {"runtime": container.runtime}
 
 
 @contextlib.contextmanager

@@ -30,7 +30,9 @@ class Part(StrEnum):
 
     MEMORY = "memory"
     EVENTS = "events"
-    """Peak, failures and OOM kills of MEMORY."""
+    """Peak, failures, OOM kills and other events of MEMORY."""
+    RESERVED = "reserved"
+    """Of MEMORY what only the exporter tells: the reservation, and the kernel's own memory."""
     SWAP = "swap"
     CPU = "cpu"
     CPUS = "cpus"
@@ -94,6 +96,12 @@ class Memory:
     failures: int | None = None
     """Times that usage hit the limit: v1 memory.failcnt, v2 `max` of memory.events."""
     oom_kills: int | None = None
+    events: Mapping[str, int] | None = None
+    """v2 memory.events; v1 has `oom_kill` alone. None where it was not asked for."""
+    reservation: int | None = None
+    """v1 memory.soft_limit_in_bytes, v2 memory.low."""
+    kernel: int | None = None
+    """v1 memory.kmem.usage_in_bytes; v2 has it in `stat`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +161,10 @@ class Cpu:
     """Time spent throttled, microseconds."""
     shares: int | None = None
     """v1 cpu.shares; on v2 what cpu.weight is worth on that scale, so that 1024 is the default on both."""
+    bursts: int | None = None
+    """Periods in which it used more than the quota (Linux 5.15)."""
+    burst: int | None = None
+    """Time used above the quota, microseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +211,10 @@ class Hugetlb:
 
     usage: int
     limit: int | None
+    peak: int | None = None
+    """v1 alone."""
+    failures: int | None = None
+    """Times that usage hit the limit."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ from lxcfs_py.host import Host
 
 _DEFAULT = Policy()
 _NO_TIME = CpuTime()
-_MEMORY = frozenset((Part.MEMORY, Part.SWAP, Part.EVENTS))
+_MEMORY = frozenset((Part.MEMORY, Part.SWAP, Part.EVENTS, Part.RESERVED))
 _NAMING = ("memory", "cpu", "cpuacct", "pids", "blkio", "io", "")
 """Whose path names a container, in this order: the first that is not the root."""
 
@@ -237,10 +237,10 @@ def _memory(cgroup: Cgroup, host: Host, parts: frozenset[Part]) -> tuple[Memory 
     mount, directories = cgroup.ancestry("memory")
     if mount is None or not directories:
         return None, None
-    events = Part.EVENTS in parts
+    events, reserved = Part.EVENTS in parts, Part.RESERVED in parts
     if mount.version == 1:
-        return v1.memory(host, directories, events=events)
-    memory = v2.memory(host, directories, events=events)
+        return v1.memory(host, directories, events=events, reserved=reserved)
+    memory = v2.memory(host, directories, events=events, reserved=reserved)
     return memory, v2.swap(host, directories) if Part.SWAP in parts else None
 
 

@@ -44,20 +44,26 @@ def stat_key(name: str) -> str:
     return next((key for key, known in _STAT.items() if known == name), f"total_{name}")
 
 
-def memory(host: Host, directories: _Directories, *, events: bool) -> tuple[Memory, Swap | None]:
-    """Memory and swap; `events` reads the counters that only the exporter needs."""
+def memory(
+    host: Host, directories: _Directories, *, events: bool, reserved: bool = False
+) -> tuple[Memory, Swap | None]:
+    """Memory and swap; `events` and `reserved` read what only the exporter needs."""
     own = directories[0]
     path = f"{own}/memory.stat"
     text = host.pread(path)
     stat, limit, swap = _memory_stat(text[max(0, text.find(_HIERARCHY)) :], path)
     usage = _number(host, f"{own}/memory.usage_in_bytes") or 0
-    peak = failures = oom_kills = None
+    peak = failures = oom_kills = counts = reservation = kernel = None
     if events:
         peak = _number(host, f"{own}/memory.max_usage_in_bytes")
         failures = _number(host, f"{own}/memory.failcnt")
         control = f"{own}/memory.oom_control"
         oom_kills = parse.flat_keyed(host.pread(control), control).get("oom_kill")
-    return Memory(usage, limit, stat, peak, failures, oom_kills), swap
+        counts = {} if oom_kills is None else {"oom_kill": oom_kills}
+    if reserved:
+        reservation = _limit(_known(host, f"{own}/memory.soft_limit_in_bytes"))
+        kernel = _known(host, f"{own}/memory.kmem.usage_in_bytes")
+    return Memory(usage, limit, stat, peak, failures, oom_kills, counts, reservation, kernel), swap
 
 
 @lru_cache(maxsize=64)
@@ -130,11 +136,13 @@ def bandwidth(host: Host, own: str) -> dict[str, int | None]:
         stat = parse.flat_keyed(host.pread(path), path)
     except FileNotFoundError:  # without CONFIG_CFS_BANDWIDTH
         stat = {}
-    throttled = stat.get("throttled_time")
+    throttled, burst = stat.get("throttled_time"), stat.get("burst_time")
     return {
         "periods": stat.get("nr_periods"),
         "throttled_periods": stat.get("nr_throttled"),
         "throttled": None if throttled is None else throttled // 1000,
+        "bursts": stat.get("nr_bursts"),
+        "burst": None if burst is None else burst // 1000,
         "shares": _number(host, f"{own}/cpu.shares"),
     }
 
@@ -214,7 +222,10 @@ def hugetlb(host: Host, directories: _Directories, sizes: Mapping[str, int]) -> 
     found = {}
     for label, size in sizes.items():
         limits = [_limit(_number(host, f"{each}/hugetlb.{label}.limit_in_bytes")) for each in directories]
-        found[size] = Hugetlb(_number(host, f"{directories[0]}/hugetlb.{label}.usage_in_bytes") or 0, least(limits))
+        own = f"{directories[0]}/hugetlb.{label}"
+        usage = _number(host, f"{own}.usage_in_bytes") or 0
+        peak, failures = _known(host, f"{own}.max_usage_in_bytes"), _known(host, f"{own}.failcnt")
+        found[size] = Hugetlb(usage, least(limits), peak, failures)
     return found
 
 
@@ -227,6 +238,12 @@ def _optional(host: Host, path: str) -> int | None:
         return _number(host, path)
     except FileNotFoundError:
         return None
+
+
+def _known(host: Host, path: str) -> int | None:
+    """Of a file that not every kernel has."""
+    text = host.optional(path)
+    return None if text is None else parse.number(text, path)
 
 
 def _limit(value: int | None) -> int | None:

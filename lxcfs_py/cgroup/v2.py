@@ -20,8 +20,8 @@ _UNLIMITED_HUGE_PAGES = 1 << 62
 """hugetlb.*.max of a new cgroup is no "max", but the largest number of whole huge pages (mm/hugetlb_cgroup.c)."""
 
 
-def memory(host: Host, directories: _Directories, *, events: bool) -> Memory | None:
-    """memory controller; `events` reads the counters that only the exporter needs."""
+def memory(host: Host, directories: _Directories, *, events: bool, reserved: bool = False) -> Memory | None:
+    """memory controller; `events` and `reserved` read what only the exporter needs."""
     found = _nearest(host, directories, "memory.current")
     if found is None:
         return None
@@ -29,13 +29,15 @@ def memory(host: Host, directories: _Directories, *, events: bool) -> Memory | N
     path = f"{own}/memory.stat"
     stat = _memory_stat(host.pread(path), path)
     limit = least(_limits(host, directories, "memory.max"))
-    peak = failures = oom_kills = None
+    peak = failures = oom_kills = counts = reservation = None
     if events:
         peak = _optional(host, f"{own}/memory.peak")
         path = f"{own}/memory.events"
         counts = parse.flat_keyed(host.pread(path), path)
         failures, oom_kills = counts.get("max"), counts.get("oom_kill")
-    return Memory(parse.number(current, own) or 0, limit, stat, peak, failures, oom_kills)
+    if reserved:
+        reservation = _optional(host, f"{own}/memory.low") or None
+    return Memory(parse.number(current, own) or 0, limit, stat, peak, failures, oom_kills, counts, reservation)
 
 
 @lru_cache(maxsize=64)
@@ -77,6 +79,8 @@ def cpu(host: Host, directories: _Directories, cpus: tuple[int, ...] | None) -> 
         periods=stat.get("nr_periods"),
         throttled_periods=stat.get("nr_throttled"),
         throttled=stat.get("throttled_usec"),
+        bursts=stat.get("nr_bursts"),
+        burst=stat.get("burst_usec"),
         shares=None if weight is None else shares(parse.number(weight[1], weight[0]) or 100),
     )
 
@@ -149,7 +153,10 @@ def hugetlb(host: Host, directories: _Directories, sizes: Mapping[str, int]) -> 
             limit = least(_limits(host, directories, f"hugetlb.{label}.max"))
             if limit is not None and limit >= _UNLIMITED_HUGE_PAGES:
                 limit = None
-            found[size] = Hugetlb(parse.number(usage[1], usage[0]) or 0, limit)
+            path = f"{usage[0]}/hugetlb.{label}.events"
+            events = host.optional(path)
+            failures = None if events is None else parse.flat_keyed(events, path).get("max")
+            found[size] = Hugetlb(parse.number(usage[1], usage[0]) or 0, limit, None, failures)
     return found or None
 
 

@@ -9,20 +9,24 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from prometheus_client import exposition, parser
+from prometheus_client import exposition
 from prometheus_client.core import Metric
 from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.openmetrics import parser as openmetrics_parser
+from prometheus_client.utils import floatToGoString
 
-from lxcfs_exporter.collectors import COLLECTORS, Observed, Scene
-from lxcfs_exporter.exposition import Collected
+from lxcfs_exporter import encoding
+from lxcfs_exporter.collectors import COLLECTORS
+from lxcfs_exporter.scene import Observed, Scene
+from lxcfs_exporter.series import Family, Kind, Labels, Written
 from lxcfs_py.cgroup.model import (
-    PRESSURE,
     Cpu,
     CpuTime,
+    Hugetlb,
     Io,
     Machine,
     Memory,
+    Numa,
     Pids,
     Pressure,
     Quota,
@@ -30,9 +34,9 @@ from lxcfs_py.cgroup.model import (
     Stall,
     Swap,
 )
+from tests.exporter import families
 
-MACHINE = Machine(online=(0, 1), possible=(0, 1))
-LABELS = ("/lxc/a", "a", "")
+MACHINE = Machine(online=(0, 1), possible=(0, 1), memory=8192)
 STAT = {
     "anon": 400,
     "file": 500,
@@ -41,11 +45,19 @@ STAT = {
     "inactive_file": 300,
     "pgfault": 7,
     "pgmajfault": 1,
+    "file_dirty": 11,
+    "file_writeback": 12,
+    "pgscan": 13,
+    "pgsteal": 14,
+    "workingset_refault_file": 15,
+    "workingset_refault_anon": 16,
+    "kernel": 17,
 }
+EVENTS = {"low": 21, "high": 22, "max": 3, "oom": 23, "oom_kill": 1, "oom_group_kill": 24, "sock_throttled": 25}
 STALLS = Pressure(Stall(0, 0, 0, 2_500_000), Stall(0, 0, 0, 1_000_000))
 FULL = Snapshot(
     MACHINE,
-    memory=Memory(1000, 2000, STAT, 1500, 3, 1),
+    memory=Memory(1000, 2000, STAT, 1500, 3, 1, EVENTS, 800),
     swap=Swap(64, 128),
     cpu=Cpu(
         usage=3_000_000,
@@ -57,35 +69,44 @@ FULL = Snapshot(
         throttled_periods=4,
         throttled=250_000,
         shares=1024,
+        bursts=2,
+        burst=500_000,
     ),
-    io={"8:0": Io(4096, 8192, 1, 2), "7:1": Io(rios=9)},
+    io={"8:0": Io(4096, 8192, 1, 2, 512), "7:1": Io(rios=9)},
     pids=Pids(5, 100),
+    hugetlb={2 << 20: Hugetlb(4 << 20, 8 << 20, 6 << 20, 5), 64 << 10: Hugetlb(0, None)},
+    numa=Numa((0,), {0: {"anon": 8192, "file": 4096, "slab": 1}}),
     pressure={"cpu": STALLS, "memory": STALLS, "io": STALLS, "irq": Pressure(None, STALLS.full)},
 )
 EMPTY = Snapshot(MACHINE)
 
 
 def scene(*snapshots: Snapshot, started: float | None = 1_700_000_000.5) -> Scene:
-    observed = [Observed((f"/lxc/{index}", str(index), ""), each, started) for index, each in enumerate(snapshots)]
-    return Scene(observed, 1_800_000_000.25, {"8:0": "sda"})
+    observed = [
+        Observed(Written(Labels(f"/lxc/{index}", str(index))), each, started) for index, each in enumerate(snapshots)
+    ]
+    return Scene(observed, 1_800_000_000.25, {"8:0": "sda"}, MACHINE)
 
 
-def families(scene: Scene) -> list[Metric]:
+def told(scene: Scene) -> list[Family]:
     return [family for row in COLLECTORS for family in row.collect(scene)]
 
 
 def samples(scene: Scene) -> dict[tuple[str, ...], float]:
     """Value by name and the labels that are not the container's."""
-    common = ("id", "name", "image")
+    common = ("id", "name")
     return {
         (sample.name, *(value for key, value in sample.labels.items() if key not in common)): sample.value
-        for family in families(scene)
+        for family in families.read(told(scene))
         for sample in family.samples
     }
 
 
-EXPECTED = {
+MACHINES: dict[tuple[str, ...], float] = {("machine_cpu_cores",): 2, ("machine_memory_bytes",): 8192}
+EXPECTED: dict[tuple[str, ...], float] = {
+    **MACHINES,
     ("container_last_seen",): 1_800_000_000.25,
+    ("container_info",): 1,
     ("container_start_time_seconds",): 1_700_000_000.5,
     ("container_cpu_usage_seconds_total", "total"): 3,
     ("container_cpu_usage_per_cpu_seconds_total", "cpu00"): 1,
@@ -95,6 +116,9 @@ EXPECTED = {
     ("container_cpu_cfs_periods_total",): 40,
     ("container_cpu_cfs_throttled_periods_total",): 4,
     ("container_cpu_cfs_throttled_seconds_total",): 0.25,
+    ("container_cpu_cfs_throttled_ratio",): 0.1,
+    ("container_cpu_cfs_burst_periods_total",): 2,
+    ("container_cpu_cfs_burst_seconds_total",): 0.5,
     ("container_spec_cpu_quota",): 150_000,
     ("container_spec_cpu_period",): 100_000,
     ("container_spec_cpu_shares",): 1024,
@@ -106,6 +130,22 @@ EXPECTED = {
     ("container_memory_total_active_file_bytes",): 200,
     ("container_memory_total_inactive_file_bytes",): 300,
     ("container_memory_max_usage_bytes",): 1500,
+    ("container_memory_file_dirty_bytes",): 11,
+    ("container_memory_file_writeback_bytes",): 12,
+    ("container_memory_pgscan_total",): 13,
+    ("container_memory_pgsteal_total",): 14,
+    ("container_memory_workingset_refault_file_total",): 15,
+    ("container_memory_workingset_refault_anon_total",): 16,
+    ("container_memory_kernel_usage",): 17,
+    **{(f"container_memory_events_{name}_total",): count for name, count in EVENTS.items()},
+    ("container_spec_memory_reservation_limit_bytes",): 800,
+    ("container_memory_numa_pages", "0", "hierarchy", "anon"): 2,
+    ("container_memory_numa_pages", "0", "hierarchy", "file"): 1,
+    ("container_hugetlb_usage_bytes", "2MB"): 4 << 20,
+    ("container_hugetlb_usage_bytes", "64KB"): 0,
+    ("container_hugetlb_max_usage_bytes", "2MB"): 6 << 20,
+    ("container_hugetlb_failcnt", "2MB"): 5,
+    ("container_hugetlb_limit_bytes", "2MB"): 8 << 20,
     ("container_memory_failcnt",): 3,
     ("container_oom_events_total",): 1,
     ("container_spec_memory_limit_bytes",): 2000,
@@ -120,6 +160,12 @@ EXPECTED = {
         for resource in ("cpu", "memory", "io")
         for kind, value in (("waiting", 2.5), ("stalled", 1))
     },
+    ("container_pressure_irq_stalled_seconds_total",): 1,
+    **{
+        ("container_blkio_device_usage_total", device, *number.split(":"), operation): value
+        for device, number, values in (("/dev/sda", "8:0", (4096, 8192, 512)), ("7:1", "7:1", (0, 0, 0)))
+        for operation, value in zip(("Read", "Write", "Discard"), values, strict=True)
+    },
     **{
         (f"container_fs_{what}_total", device): value
         for device, values in (("/dev/sda", (4096, 8192, 1, 2)), ("7:1", (0, 0, 9, 0)))
@@ -133,12 +179,13 @@ def test_every_sample_of_a_whole_container_is_this() -> None:
 
 
 def test_a_container_of_which_nothing_is_known_has_only_been_seen() -> None:
-    assert samples(scene(EMPTY, started=None)) == {("container_last_seen",): 1_800_000_000.25}
+    seen = {("container_last_seen",): 1_800_000_000.25, ("container_info",): 1, **MACHINES}
+    assert samples(scene(EMPTY, started=None)) == seen
 
 
 def test_containers_keep_their_values_apart() -> None:
     other = dataclasses.replace(FULL, pids=Pids(9, None))
-    (threads,) = (family for family in families(scene(FULL, other, EMPTY)) if family.name == "container_threads")
+    (threads,) = (each for each in families.read(told(scene(FULL, other, EMPTY))) if each.name == "container_threads")
     assert [(sample.labels["id"], sample.value) for sample in threads.samples] == [("/lxc/0", 5), ("/lxc/1", 9)]
 
 
@@ -170,27 +217,38 @@ def test_the_working_set_is_never_negative() -> None:
 
 
 def test_counters_end_in_total_and_gauges_do_not() -> None:
-    for family in families(scene(FULL)):
-        for sample in family.samples:
-            assert (family.type == "counter") == sample.name.endswith("_total"), sample.name
+    for family in told(scene(FULL)):
+        assert (family.kind == Kind.COUNTER) == family.name.endswith("_total"), family.name
+        assert (family.kind == Kind.INFO) == family.name.endswith("_info"), family.name
+
+
+FIELDS = ("memory", "swap", "cpu", "io", "pids", "pressure", "hugetlb", "numa")
 
 
 def test_each_collector_looks_only_at_the_parts_it_names() -> None:
     for row in COLLECTORS:
-        wanted = {part.value for part in row.parts} | (
-            {"memory"} if "events" in {p.value for p in row.parts} else set()
-        )
-        if row.parts == PRESSURE:
-            wanted = {"pressure"}
-        others = {name: None for name in ("memory", "swap", "cpu", "io", "pids", "pressure") if name not in wanted}
+        wanted = {part.value.rpartition(".")[2] for part in row.parts}
+        others = {name: None for name in FIELDS if name not in wanted}
         without = scene(dataclasses.replace(FULL, **others))  # type: ignore[arg-type]
         assert list(row.collect(without)) == list(row.collect(scene(FULL))), row.name
 
 
 def test_collectors_have_names_of_their_own_and_no_family_twice() -> None:
-    names = [family.name for family in families(scene(FULL))]
-    assert len(set(names)) == len(names)
+    names = [family.name for family in told(scene(FULL))]
+    assert sorted(set(names)) == sorted(names)
     assert len({row.name for row in COLLECTORS}) == len(COLLECTORS)
+
+
+def test_a_containers_labels_are_in_every_sample_of_it_and_what_is_empty_is_left_out() -> None:
+    whole = Labels("/kubepods/a", "k8s_a", "busybox:1", "app", "default", 'po"d')
+    observed = Observed(Written(whole), FULL, 1.0, {"runtime": "cri-o", "id": "other"})
+    families_told = [each for each in told(Scene([observed], 2.0, {})) if each.name != "machine_cpu_cores"]
+    for family in families.read(families_told):
+        for sample in family.samples:
+            assert {name: sample.labels[name] for name in whole._fields} == whole._asdict(), sample.name
+    (info,) = (each for each in families.read(families_told) if each.name == "container_info")
+    assert info.samples[0].labels == {**whole._asdict(), "runtime": "cri-o"}
+    assert Written(Labels("/a", "", "b")).plain == '{id="/a",image="b"}'
 
 
 count = st.integers(0, 2**63)
@@ -201,7 +259,18 @@ SNAPSHOTS = st.builds(
     Snapshot,
     machine=st.just(MACHINE),
     memory=st.none()
-    | st.builds(Memory, count, maybe, st.dictionaries(st.sampled_from(sorted(STAT)), count), maybe, maybe, maybe),
+    | st.builds(
+        Memory,
+        count,
+        maybe,
+        st.dictionaries(st.sampled_from(sorted(STAT)), count),
+        maybe,
+        maybe,
+        maybe,
+        st.none() | st.dictionaries(st.sampled_from(sorted(EVENTS)), count),
+        maybe,
+        maybe,
+    ),
     swap=st.none() | st.builds(Swap, count, maybe),
     cpu=st.none()
     | st.builds(
@@ -215,7 +284,11 @@ SNAPSHOTS = st.builds(
         maybe,
         maybe,
         maybe,
+        maybe,
+        maybe,
     ),
+    hugetlb=st.none()
+    | st.dictionaries(st.sampled_from([1 << 30, 2 << 20, 512]), st.builds(Hugetlb, count, maybe, maybe, maybe)),
     io=st.none() | st.dictionaries(st.sampled_from(["8:0", "7:1"]), st.builds(Io, count, count, count, count)),
     pids=st.none() | st.builds(Pids, count, maybe),
     pressure=st.none()
@@ -225,42 +298,56 @@ NAMES = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 
 
 def scenes() -> st.SearchStrategy[Scene]:
-    observed = st.builds(Observed, st.tuples(NAMES, NAMES, st.just("")), SNAPSHOTS, st.none() | st.floats(0, 1e12))
-    containers = st.lists(observed, max_size=3, unique_by=lambda each: each.labels[0])
-    return st.builds(Scene, containers, st.floats(0, 1e12), st.just({"8:0": "sda"}))
+    labels = st.builds(Labels, NAMES, NAMES, NAMES, NAMES, NAMES, NAMES).map(Written)
+    observed = st.builds(Observed, labels, SNAPSHOTS, st.none() | st.floats(0, 1e22), st.just({"runtime": "x"}))
+    containers = st.lists(observed, max_size=3, unique_by=lambda each: each.labels.plain)
+    return st.builds(Scene, containers, st.floats(0, 1e12), st.just({"8:0": "sda"}), st.just(MACHINE))
 
 
-def read_back(parsed: Iterable[Metric]) -> dict[str, list[tuple[dict[str, str], float]]]:
-    found: dict[str, list[tuple[dict[str, str], float]]] = {}
-    for family in parsed:
-        for sample in family.samples:
-            found.setdefault(sample.name, []).append((sample.labels, float(sample.value)))
-    return found
+def as_theirs(family: Family) -> Metric:
+    """The same family as prometheus_client makes it of values."""
+    title = family.name.removesuffix("_total").removesuffix("_info")
+    metric = Metric(title, family.help, family.kind.value)
+    for sample in families.read([family])[0].samples:
+        metric.add_sample(family.name, sample.labels, sample.value)
+    return metric
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(scenes())
-def test_prometheus_reads_back_what_was_counted(scene: Scene) -> None:
-    made = families(scene)
-    text = exposition.generate_latest(Collected(made)).decode()
-    assert read_back(parser.text_string_to_metric_families(text)) == read_back(made)
+def test_both_forms_are_what_prometheus_client_writes_byte_for_byte(scene: Scene) -> None:
+    made = told(scene)
+    theirs = families.Given(map(as_theirs, made))
+    assert b"".join(map(encoding.text, made)) == exposition.generate_latest(theirs)
+    ended = b"".join(map(encoding.openmetrics, made)) + b"# EOF\n"
+    assert ended == openmetrics.generate_latest(theirs)
+    for family in openmetrics_parser.text_string_to_metric_families(ended.decode()):
+        assert family.samples, family.name
 
 
-@settings(max_examples=30, deadline=None)
-@given(scenes())
-def test_openmetrics_is_read_back_by_its_strict_parser(scene: Scene) -> None:
-    made = families(scene)
-    text = openmetrics.generate_latest(Collected(made)).decode()
-    assert read_back(openmetrics_parser.text_string_to_metric_families(text)) == read_back(made)
+NUMBERS = [0, 1, 10, 999_999, 1_000_000, 1_234_567, 12_345_678.25, 1e15, 123456789012345680, 1e21, 0.1, 1e-7, -5, True]
+
+
+@pytest.mark.parametrize("value", [*NUMBERS, float("inf"), float("-inf"), float("nan")])
+def test_a_number_is_written_as_go_does(value: float) -> None:
+    assert encoding.number(value) == floatToGoString(value)
+
+
+@given(st.floats() | st.integers(0, 2**70))
+def test_every_number_is_written_as_prometheus_client_does(value: float) -> None:
+    assert encoding.number(value) == floatToGoString(value)
+
+
+ODD = ["ratio", "working_set", "_cpu_user_", "per_cpu", "numa", "machine_", "container_info"]
 
 
 @settings(max_examples=60, deadline=None)
 @given(SNAPSHOTS)
 def test_every_value_is_one_that_the_snapshot_has(snapshot: Snapshot) -> None:
-    known = set(_numbers(snapshot)) | {1_800_000_000.25, 1_700_000_000.5}
+    known = set(map(float, _numbers(snapshot))) | {1_800_000_000.25, 1_700_000_000.5}
+    known |= {number / 1_000_000 for number in _numbers(snapshot)}
     for (name, *_), value in samples(scene(snapshot)).items():
-        if "working_set" not in name and "_cpu_user_" not in name and "per_cpu" not in name:
-            assert value in known or value in {number / 1_000_000 for number in known}, name
+        assert any(odd in name for odd in ODD) or value in known, name
 
 
 def _numbers(value: Any) -> Iterable[float]:

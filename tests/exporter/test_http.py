@@ -15,11 +15,10 @@ from typing import NamedTuple
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from prometheus_client.core import GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
 
-from lxcfs_exporter.exposition import Exposition
+from lxcfs_exporter.exposition import ALL, Exposition
 from lxcfs_exporter.http import Address, Limits, Request, Server, Site, listen, parse_address, parse_request
+from lxcfs_exporter.series import Family, Kind
 from lxcfs_py.errors import Error, UsageError
 
 ADDRESSES = [
@@ -47,7 +46,7 @@ NO_ADDRESSES = [
 
 REQUESTS = [
     (b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n", Request("GET", "/metrics", {"host": "x"})),
-    (b"GET /metrics?a=b HTTP/1.0\r\n\r\n", Request("GET", "/metrics", {})),
+    (b"GET /metrics?a=b HTTP/1.0\r\n\r\n", Request("GET", "/metrics", {}, "a=b")),
     (b"GET http://x:1/a HTTP/1.1\r\n\r\n", Request("GET", "/a", {})),
     (b"HEAD / HTTP/1.1\nAccept: a\nACCEPT: b\n\n", Request("HEAD", "/", {"accept": "a, b"})),
     (b"GET /\r\n\r\n", None),
@@ -80,22 +79,26 @@ def test_no_bytes_are_an_error(head: bytes) -> None:
     parse_request(head)
 
 
-class Source(Collector):
+class Source:
     """One family; where `go` is there, only when it is set."""
+
+    names = frozenset(("x", "y"))
 
     def __init__(self) -> None:
         self.begun = threading.Event()
         self.go: threading.Event | None = None
         self.error: Exception | None = None
         self.size = 1
+        self.wanted = ALL
 
-    def collect(self) -> Iterator[Metric]:
+    def collect(self, wanted: frozenset[str] = ALL) -> Iterator[Family]:
+        self.wanted = wanted
         self.begun.set()
         if self.go is not None:
             assert self.go.wait(10)
         if self.error is not None:
             raise self.error
-        yield GaugeMetricFamily("x", "x" * self.size, 1)
+        yield Family(Kind.GAUGE, "x", "x" * self.size, [("", 1)])
 
 
 class Running(NamedTuple):
@@ -319,3 +322,12 @@ def test_a_port_in_use_is_told_with_a_hint() -> None:
 def test_an_address_that_is_not_ours_is_told(address: Address) -> None:
     with pytest.raises(Error, match="cannot listen on"):
         listen(address)
+
+
+def test_collect_chooses_among_the_collectors() -> None:
+    with running() as server:
+        assert server.get("/metrics?collect[]=x&collect%5B%5D=y&other=1")[0].status == 200
+        assert server.source.wanted == {"x", "y"}
+        response, body = server.get("/metrics?collect[]=z")
+        assert (response.status, body) == (400, b"collect[]=z is no collector that is on\n")
+        assert server.get("/metrics?" + "&".join(["collect[]=x"] * 200))[0].status == 400

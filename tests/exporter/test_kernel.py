@@ -19,6 +19,7 @@ from lxcfs_exporter.scrape import Scrape
 from lxcfs_py.host import Host
 from tests import cgroups
 from tests.cgroups import Limits
+from tests.exporter.families import read
 
 pytestmark = pytest.mark.system
 
@@ -42,7 +43,7 @@ def scrape() -> Iterator[Scrape]:
 def told(scrape: Scrape, path: str) -> dict[str, float]:
     """Value by name of one container; of several samples of a name the sum."""
     found: dict[str, float] = {}
-    for family in scrape.collect():
+    for family in read(scrape.collect()):
         for sample in family.samples:
             if sample.labels.get("id") == path:
                 found[sample.name] = found.get(sample.name, 0) + sample.value
@@ -204,7 +205,7 @@ def test_containers_that_come_and_go_during_scrapes_are_no_errors(top: str, scra
     seen = set()
     try:
         while len(made) < 30 and thread.is_alive():
-            families = {family.name: family for family in scrape.collect()}
+            families = {family.name: family for family in read(scrape.collect())}
             assert families["lxcfs_exporter_errors"].samples == []
             assert all(sample.value for sample in families["lxcfs_exporter_collector_success"].samples)
             seen |= {sample.labels["id"] for sample in families["container_last_seen"].samples}
