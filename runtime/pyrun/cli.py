@@ -12,9 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 from lxcfs_py import errors
 from lxcfs_py.errors import Error, UsageError
-from pyrun import arguments, commands, criu
+from pyrun import arguments, commands, criu, everyday
 from pyrun.arguments import Command, Option, Parsed
 from pyrun.commands import Call
+from pyrun.everyday import DRY_RUN, HELP
 
 LAUNCH_FAILED = 125
 """What `launch` exits with where pyrun itself failed, as `docker run` does: 1 would be the command's own."""
@@ -40,9 +41,7 @@ GLOBAL = (
     Option(("-h", "--help"), "", "print this help"),
 )
 
-_HELP = Option(("-h", "--help"), "", "print this help")
 _BUNDLE = Option(("-b", "--bundle"), "DIR", "the directory of config.json (default: this one)")
-_DRY_RUN = Option(("--dry-run",), "", "print every step and take none")
 _PID_FILE = Option(("--pid-file",), "FILE", "write the pid of the container's first process to FILE")
 _PRESERVE = Option(("--preserve-fds",), "N", "pass N more descriptors, from 3 on")
 _PIDFD_SOCKET = Option(("--pidfd-socket",), "SOCKET", "send a pidfd of the process to this unix socket")
@@ -51,41 +50,12 @@ _NO_PIVOT = Option(("--no-pivot",), "", "where / is a ramfs: move the container'
 _NO_NEW_KEYRING = Option(("--no-new-keyring",), "", "leave the container the caller's session keyring")
 
 COMMANDS = (
-    Command(
-        "launch",
-        "[--] COMMAND [ARGUMENT...]",
-        "run a command in a new container, and remove it",
-        (
-            Option(("-m", "--memory"), "SIZE", "memory limit, as 256m"),
-            Option(("--memory-swap",), "SIZE", "limit of memory plus swap, -1 for none (default: twice --memory)"),
-            Option(("--cpus",), "N", "how many CPUs' time, as 1 or 0.5"),
-            Option(("--cpuset",), "LIST", "which CPUs, as 0-2,5"),
-            Option(("--pids",), "N", "limit of processes and threads"),
-            Option(("--rootfs",), "DIR", "the root (default: the host's, under a layer that is thrown away)"),
-            Option(("--annotation",), "NAME=VALUE", "as config.json has them, as org.lxcfs.cpus=cpuset", repeats=True),
-            Option(("--name",), "ID", "name of the container (default: random)"),
-            Option(("-t", "--tty"), "", "give it a terminal"),
-            _DRY_RUN,
-            _HELP,
-        ),
-        least=1,
-        most=None,
-        details="""\
-Exits with the command's status, 128 + N where signal N ended it, 127 where there is no such command, 126 where it
-cannot be executed, 125 where pyrun failed.
-
-Examples:
-  pyrun --lxcfs launch -m 256m --cpus 1 -- free -m
-  pyrun --lxcfs launch -m 1g -t -- bash
-  pyrun --lxcfs launch --cpus 1 --annotation org.lxcfs.cpus=cpuset -- nproc
-  pyrun launch --rootfs /srv/alpine --pids 100 -- /bin/sh -c 'echo $$'
-""",
-    ),
+    everyday.LAUNCH,
     Command(
         "run",
         "ID",
         "create a container from a bundle, run it, and remove it",
-        (_BUNDLE, _PID_FILE, _CONSOLE_SOCKET, _PIDFD_SOCKET, _PRESERVE, _NO_PIVOT, _NO_NEW_KEYRING, _DRY_RUN, _HELP),
+        (_BUNDLE, _PID_FILE, _CONSOLE_SOCKET, _PIDFD_SOCKET, _PRESERVE, _NO_PIVOT, _NO_NEW_KEYRING, DRY_RUN, HELP),
         1,
         1,
     ),
@@ -93,7 +63,7 @@ Examples:
         "create",
         "ID",
         "create a container from a bundle, up to its command",
-        (_BUNDLE, _PID_FILE, _CONSOLE_SOCKET, _PIDFD_SOCKET, _PRESERVE, _NO_PIVOT, _NO_NEW_KEYRING, _DRY_RUN, _HELP),
+        (_BUNDLE, _PID_FILE, _CONSOLE_SOCKET, _PIDFD_SOCKET, _PRESERVE, _NO_PIVOT, _NO_NEW_KEYRING, DRY_RUN, HELP),
         1,
         1,
     ),
@@ -121,8 +91,8 @@ Examples:
             Option(("--pid-file",), "FILE", "write its pid to FILE"),
             _CONSOLE_SOCKET,
             _PIDFD_SOCKET,
-            _DRY_RUN,
-            _HELP,
+            DRY_RUN,
+            HELP,
         ),
         1,
         None,
@@ -134,24 +104,24 @@ Exits with the command's status, 128 + N where signal N ended it, 255 where it c
         "ps",
         "ID [OPTION-OF-PS...]",
         "print the processes of a container",
-        (Option(("-f", "--format"), "FORMAT", "table (of ps) or json (pids alone)", ("table", "json")), _HELP),
+        (Option(("-f", "--format"), "FORMAT", "table (of ps) or json (pids alone)", ("table", "json")), HELP),
         1,
         None,
     ),
-    Command("start", "ID", "let a created container execute its command", (_HELP,), 1, 1),
-    Command("features", "", "print what config.json may ask for, as JSON", (_HELP,)),
+    Command("start", "ID", "let a created container execute its command", (HELP,), 1, 1),
+    Command("features", "", "print what config.json may ask for, as JSON", (HELP,)),
     Command(
         "spec",
         "",
         "write a config.json to start from",
-        (_BUNDLE, Option(("--rootless",), "", "for a user without privileges"), _HELP),
+        (_BUNDLE, Option(("--rootless",), "", "for a user without privileges"), HELP),
     ),
-    Command("state", "ID", "print a container's state as JSON", (_HELP,), 1, 1),
+    Command("state", "ID", "print a container's state as JSON", (HELP,), 1, 1),
     Command(
         "kill",
         "ID [SIGNAL]",
         "send a signal, TERM if none is said, to a container's first process",
-        (Option(("-a", "--all"), "", "to all its processes"), _HELP),
+        (Option(("-a", "--all"), "", "to all its processes"), HELP),
         1,
         2,
     ),
@@ -159,7 +129,7 @@ Exits with the command's status, 128 + N where signal N ended it, 255 where it c
         "delete",
         "ID",
         "remove a container that has stopped",
-        (Option(("-f", "--force"), "", "kill it first if it runs; no error if there is none"), _HELP),
+        (Option(("-f", "--force"), "", "kill it first if it runs; no error if there is none"), HELP),
         1,
         1,
     ),
@@ -172,7 +142,7 @@ Exits with the command's status, 128 + N where signal N ended it, 255 where it c
             Option(("--pre-dump",), "", "write its memory alone, for a checkpoint that comes after, and let it go on"),
             Option(("--parent-path",), "DIR", "images of an earlier --pre-dump"),
             *criu.OPTIONS,
-            _HELP,
+            HELP,
         ),
         1,
         1,
@@ -187,13 +157,13 @@ Exits with the command's status, 128 + N where signal N ended it, 255 where it c
             Option(("-d", "--detach"), "", "do not wait for its end"),
             Option(("--no-subreaper",), "", "does nothing: pyrun never is one"),
             *criu.OPTIONS,
-            _HELP,
+            HELP,
         ),
         1,
         1,
     ),
-    Command("pause", "ID", "stop all processes of a container where they are", (_HELP,), 1, 1),
-    Command("resume", "ID", "let the processes of a paused container go on", (_HELP,), 1, 1),
+    Command("pause", "ID", "stop all processes of a container where they are", (HELP,), 1, 1),
+    Command("resume", "ID", "let the processes of a paused container go on", (HELP,), 1, 1),
     Command(
         "update",
         "ID",
@@ -214,7 +184,7 @@ Exits with the command's status, 128 + N where signal N ended it, 255 where it c
             Option(("--memory-reservation",), "SIZE", "memory that it keeps where others want some"),
             Option(("--memory-swap",), "SIZE", "limit of memory plus swap, -1 for none"),
             Option(("--pids-limit",), "N", "limit of processes and threads, -1 for none"),
-            _HELP,
+            HELP,
         ),
         1,
         1,
@@ -226,7 +196,7 @@ Exits with the command's status, 128 + N where signal N ended it, 255 where it c
         (
             Option(("--interval",), "TIME", "how often, as 5s (the default) or 1m30s"),
             Option(("--stats",), "", "what it uses, once"),
-            _HELP,
+            HELP,
         ),
         1,
         1,
@@ -238,10 +208,10 @@ Exits with the command's status, 128 + N where signal N ended it, 255 where it c
         (
             Option(("-f", "--format"), "FORMAT", "table or json", ("table", "json")),
             Option(("-q", "--quiet"), "", "IDs only"),
-            _HELP,
+            HELP,
         ),
     ),
-    Command("completion", "bash|zsh|fish", "print a shell's completion script", (_HELP,), 1, 1),
+    Command("completion", "bash|zsh|fish", "print a shell's completion script", (HELP,), 1, 1),
 )
 
 

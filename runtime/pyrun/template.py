@@ -12,17 +12,20 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from lxcfs_py.record import TYPE_CHECKING, NamedTuple
-from pyrun import ids
+from pyrun import ids, volumes
+from pyrun.confinement import Options
 from pyrun.ids import Maps
 from pyrun.planning import BOOT_CLOCK_ANNOTATION, FROZEN, ROOT_ANNOTATION, THROW_AWAY, ZERO
 from pyrun.quantities import PERIOD
+from pyrun.users import User
+from pyrun.volumes import Device
 
 if TYPE_CHECKING:
     from typing import Any
 
 OCI_VERSION = "1.2.0"
 
-_CAPABILITIES = ("CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE")
+CAPABILITIES = ("CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE")
 
 _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -40,6 +43,9 @@ _TTY_GROUP = 5
 
 _OF_USERS = (("/tmp", "mode=1777"), ("/var/tmp", "mode=1777"), ("/run", "mode=755"), ("/root", "mode=700"))
 """What a program writes to and, on the host's root, is root's: to a user's container that is somebody else."""
+
+INIT = "/dev/init"
+"""Where a container has the program that runs its command: on a file system of its own, which any root has."""
 
 _NAMESPACES = ("pid", "network", "ipc", "uts", "mount", "cgroup")
 
@@ -79,6 +85,22 @@ class Launch(NamedTuple):
     """Of a user namespace, by who is no root of the host."""
     cgroup: str = "/pyrun"
     """Below which its own is made."""
+    hostname: str = ""
+    """Without one its ID."""
+    user: User = User()
+    cwd: str = "/"
+    env: Sequence[str] = ()
+    """Beside the usual ones, which they may replace."""
+    read_only: bool = False
+    mounts: Sequence[Mapping[str, Any]] = ()
+    devices: Sequence[Device] = ()
+    capabilities: Mapping[str, Sequence[str]] | None = None
+    """None: the usual ones."""
+    confined: Options = Options()
+    filtered: Mapping[str, Any] | None = None
+    """Which system calls it may make, as `linux.seccomp`."""
+    init: str = ""
+    """A program of the host that runs the command and waits for it."""
 
 
 def default(args: Sequence[str] = ("sh",), *, terminal: bool = True, term: str = "xterm") -> dict[str, Any]:
@@ -91,7 +113,7 @@ def default(args: Sequence[str] = ("sh",), *, terminal: bool = True, term: str =
             "args": list(args),
             "env": [_PATH, f"TERM={term}"],
             "cwd": "/",
-            "capabilities": {name: list(_CAPABILITIES) for name in ("bounding", "effective", "permitted")},
+            "capabilities": {name: list(CAPABILITIES) for name in ("bounding", "effective", "permitted")},
             "rlimits": [{"type": "RLIMIT_NOFILE", "hard": 1024, "soft": 1024}],
             "noNewPrivileges": True,
         },
@@ -132,15 +154,20 @@ def _of_one_id(mount: dict[str, Any]) -> dict[str, Any]:
 def launch(options: Launch) -> dict[str, Any]:
     """The configuration of `pyrun launch`: the default, writable, with limits, and with clocks of its own."""
     made = default(options.args, terminal=options.terminal, term=options.term)
-    made["process"]["env"].append("HOME=/root")
-    made["hostname"] = options.container_id[:63]
-    made["root"] = {"path": options.rootfs or "/"}
+    _change_process(made["process"], options)
+    made["hostname"] = (options.hostname or options.container_id)[:63]
+    made["root"] = {"path": options.rootfs or "/", **({"readonly": True} if options.read_only else {})}
+    made["mounts"] += options.mounts
     made["annotations"] = dict(options.annotations)
     if not options.rootfs:
         # a layer over a tree with mounts in it is for the host's root: nobody else may look below them
         made["annotations"][ROOT_ANNOTATION] = FROZEN if options.maps.users else THROW_AWAY
     made["linux"]["cgroupsPath"] = f"{options.cgroup.rstrip('/')}/{options.container_id}"
     made["linux"]["resources"] |= _resources(options)
+    _confine(made["linux"], options)
+    if options.init:
+        made["process"]["args"] = [INIT, "--", *options.args]
+        made["mounts"].append(volumes.bind(options.init, INIT, "bind", "ro", "nosuid", "nodev"))
     if options.maps.users:
         in_user_namespace(made, options.maps)
         made["mounts"] += [_mount(path, "tmpfs", "tmpfs", ("nosuid", "nodev", mode)) for path, mode in _OF_USERS]
@@ -148,6 +175,28 @@ def launch(options: Launch) -> dict[str, Any]:
         made["linux"]["namespaces"].append({"type": "time"})
         made["annotations"][BOOT_CLOCK_ANNOTATION] = ZERO
     return made
+
+
+def _change_process(process: dict[str, Any], options: Launch) -> None:
+    user = options.user
+    process["user"] = {"uid": user.uid, "gid": user.gid, **({"additionalGids": user.groups} if user.groups else {})}
+    process["cwd"] = options.cwd
+    process["env"] += [*(["HOME=/root"] if user.uid == 0 else []), *options.env]  # another's is in its /etc/passwd
+    process["noNewPrivileges"] = options.confined.no_new_privileges
+    if options.capabilities is not None:
+        process["capabilities"] = dict(options.capabilities)
+    if options.confined.apparmor:
+        process["apparmorProfile"] = options.confined.apparmor
+
+
+def _confine(linux: dict[str, Any], options: Launch) -> None:
+    if options.devices:
+        linux["devices"] = [device.node() for device in options.devices]
+        linux["resources"]["devices"] += [device.rule() for device in options.devices]
+    if options.filtered is not None:
+        linux["seccomp"] = dict(options.filtered)
+    if not options.confined.hidden:
+        del linux["maskedPaths"], linux["readonlyPaths"]
 
 
 def in_user_namespace(made: dict[str, Any], maps: Maps) -> None:

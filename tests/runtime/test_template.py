@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 
 from pyrun import config, template
+from pyrun.confinement import Options
 from pyrun.spec import Cpu, Memory, Resources
+from pyrun.users import User
+from pyrun.volumes import device
 
 RUNC = {
     "capabilities": ["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"],
@@ -75,6 +78,47 @@ def test_clocks_begin_at_zero_where_the_kernel_has_time_namespaces() -> None:
     old = launch(time_namespace=False)
     assert {"type": "time"} not in old["linux"]["namespaces"]
     assert "pyrun.boot-clock" not in old["annotations"]
+
+
+def test_what_a_person_asks_for_is_in_the_configuration() -> None:
+    made = launch(
+        user=User(33, 33, (44,)),
+        cwd="/srv",
+        env=["A=b"],
+        read_only=True,
+        hostname="web",
+        devices=[device("/dev/fuse:r")],
+    )
+    process = config.load(json.dumps(made).encode()).process
+    assert (process.user.uid, process.user.gid, process.user.additional_gids) == (33, 33, (44,))
+    assert process.cwd == "/srv"
+    assert process.env == (*template.default()["process"]["env"][:1], "TERM=xterm", "A=b")  # no HOME of root's
+    assert (made["root"], made["hostname"]) == ({"path": "/", "readonly": True}, "web")
+    assert made["linux"]["devices"][0]["path"] == "/dev/fuse"
+    assert made["linux"]["resources"]["devices"] == [
+        {"allow": False, "access": "rwm"},
+        {"allow": True, "type": "c", "major": 10, "minor": 229, "access": "r"},
+    ]
+
+
+def test_an_init_runs_the_command_from_where_any_root_has_room() -> None:
+    made = launch(init="/usr/bin/tini")
+    assert made["process"]["args"] == ["/dev/init", "--", "true"]
+    assert made["mounts"][-1] == {
+        "destination": "/dev/init",
+        "type": "bind",
+        "source": "/usr/bin/tini",
+        "options": ["bind", "ro", "nosuid", "nodev"],
+    }
+
+
+def test_system_paths_may_be_shown_and_system_calls_filtered() -> None:
+    profile = {"defaultAction": "SCMP_ACT_ALLOW"}
+    made = launch(confined=Options(hidden=False, no_new_privileges=False, apparmor="mine"), filtered=profile)
+    assert not {"maskedPaths", "readonlyPaths"} & set(made["linux"])
+    assert made["linux"]["seccomp"] == profile
+    assert made["process"]["noNewPrivileges"] is False
+    assert made["process"]["apparmorProfile"] == "mine"
 
 
 def test_a_rootless_configuration_maps_the_user_to_root_and_asks_for_nothing_that_takes_privileges() -> None:

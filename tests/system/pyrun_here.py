@@ -56,7 +56,9 @@ class Pyrun:
         """What it said and how it ended; files and not pipes, for a created container keeps its creator's streams."""
         command = self.command(*words)
         with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
-            done = subprocess.run(command, input=stdin, stdout=out, stderr=err, text=True, timeout=SECONDS)
+            done = subprocess.run(
+                command, input=stdin, stdout=out, stderr=err, text=True, timeout=SECONDS, env=self.environment
+            )
             out.seek(0)
             err.seek(0)
             return Done(command, done.returncode, out.read(), err.read())
