@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from itertools import chain
+from itertools import chain, zip_longest
 from typing import Any, NamedTuple
 
 from lxcfs_py.cgroup import hierarchy, parse
@@ -27,8 +27,9 @@ _ASK = 2.0
 _MEND = 10.0
 """Seconds for one namespace, one device, one namespace."""
 _LANES = 8
-"""Namespaces that are mended side by side: an unmount waits for all CPUs, mostly asleep."""
-_SAMPLES = 4
+"""Namespaces that are seen to side by side: an unmount waits for all CPUs, mostly asleep."""
+_SAMPLES = 256
+"""Places where a device is looked for: a container may swap what is at its own, not at those of others."""
 _STUCK = 8
 """Devices that do not answer, after which no other is asked: each keeps a child."""
 _MARK = b" - fuse.lxcfs"
@@ -70,22 +71,27 @@ def survey(host: Host, wanted: Wanted) -> Survey:
     """Look into each mount namespace but ours, and ask each file system that may be dead."""
     found, hidden = namespaces.find(host)
     mounts: dict[Namespace, list[MountInfo]] = {}
-    for namespace, answer in turns.each(found, _begin_looking, _LOOK):
+    for namespace, answer in turns.patiently(found, _begin_looking, _LOOK):
         if isinstance(answer, OSError):
             hidden += not isinstance(answer, ProcessLookupError)
         elif answer:
             mounts[namespace] = [_mount(fields) for fields in answer]
-    by_device: dict[str, list[Sample]] = defaultdict(list)
-    for namespace, those in mounts.items():
-        for mount in those:
-            if _is_wanted(mount, wanted):
-                by_device[mount.device].append(Sample(namespace, mount.mount, mount.mount_point))
-    dead, unseen, silent = _ask(host, by_device, wanted)
+    dead, unseen, silent = _ask(host, _by_device(mounts, wanted), wanted)
     todo = [namespace for namespace, those in mounts.items() if any(mount.device in dead for mount in those)]
     todo.sort(key=lambda namespace: _receives(mounts[namespace]))
     related = frozenset(namespace for namespace in todo if any(each.propagation for each in mounts[namespace]))
     seen = frozenset(mount.device for those in mounts.values() for mount in those)
     return Survey(seen, dead, unseen, silent, tuple(todo), related, hidden)
+
+
+def _by_device(mounts: Mapping[Namespace, list[MountInfo]], wanted: Wanted) -> dict[str, list[Sample]]:
+    """Where each device may be asked: in each namespace once, then in each once more, and so on."""
+    by_device: dict[str, list[Sample]] = defaultdict(list)
+    for turn in zip_longest(*([(namespace, each) for each in those] for namespace, those in mounts.items())):
+        for namespace, mount in filter(None, turn):
+            if _is_wanted(mount, wanted):
+                by_device[mount.device].append(Sample(namespace, mount.mount, mount.mount_point))
+    return by_device
 
 
 def mend(host: Host, wanted: Wanted, known: Survey, tell: Tell = lambda _done, _all: None) -> Iterator[Mended]:
@@ -94,8 +100,8 @@ def mend(host: Host, wanted: Wanted, known: Survey, tell: Tell = lambda _done, _
     alone = [namespace for namespace in known.todo if namespace not in known.related]
     related = [namespace for namespace in known.todo if namespace in known.related]
     answers = chain(
-        turns.each(alone, lambda: _begin_mending(given), _MEND, _LANES),
-        turns.each(related, lambda: _begin_mending(given), _MEND),
+        turns.patiently(alone, lambda: _begin_mending(given), _MEND, _LANES),
+        turns.patiently(related, lambda: _begin_mending(given), _MEND),
     )
     for done, (namespace, answer) in enumerate(answers, 1):
         tell(done, len(known.todo))
@@ -147,15 +153,13 @@ def _ask(
     # A container could have many that do not answer; those of many containers are not its own.
     asked.sort(key=lambda each: (each.device not in wanted.names, -len(by_device[each.device])))
     dead, unseen, silent = set(), set(), []
-    for device, answer in turns.each(asked, _begin_asking, _ASK):
+    for device, answer in turns.patiently(asked, _begin_asking, _ASK, _LANES, _STUCK):
         if answer == "dead":
             dead.add(device.device)
         elif answer == "unseen":
             unseen.add(device.device)
         elif isinstance(answer, OSError):
             silent.append(device.device)
-            if len(silent) == _STUCK:
-                break
     return frozenset(dead), frozenset(unseen), tuple(silent)
 
 

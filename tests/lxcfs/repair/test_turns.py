@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -58,6 +59,41 @@ def test_after_one_that_hangs_or_dies_another_child_goes_on() -> None:
         ("die", (errno.ECHILD, "ended without an answer")),
         ("c", ["c", 1]),
         ("hang", (errno.ETIMEDOUT, "took more than 1 s")),
+    ]
+
+
+def begin_slowly() -> Callable[[str], Any]:
+    tried: list[str] = []
+
+    def act(path: str) -> Any:
+        """Takes too long where its file is not there yet, and makes it."""
+        tried.append(path)
+        if not os.path.exists(path):
+            open(path, "x").close()
+            signal.pause()
+        return [os.path.basename(path), len(tried)]
+
+    return act
+
+
+def test_who_takes_too_long_has_a_second_try_when_the_others_are_done(tmp_path: Path) -> None:
+    paths = [str(tmp_path / name) for name in ("slow", "quick", "slower")]
+    (tmp_path / "quick").touch()
+    assert [answer for _, answer in turns.patiently(paths, begin_slowly, 1.0)] == [
+        ["quick", 1],
+        ["slow", 1],
+        ["slower", 2],
+    ]
+
+
+def test_who_is_too_late_twice_has_failed_and_after_some_of_them_the_rest_is_left_out() -> None:
+    late = (errno.ETIMEDOUT, "took more than 1 s")
+    done = turns.patiently(["a", "hang", "b", "hang", "c"], begin, 0.2, 1, 2)
+    assert [(task, short(answer)) for task, answer in done] == [
+        ("a", ["a", 1]),
+        ("b", ["b", 1]),
+        ("hang", late),
+        ("hang", late),
     ]
 
 
