@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import logging
-import os
 import signal
 import socket
 import sys
@@ -20,12 +19,18 @@ from typing import NoReturn
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 import lxcfs_py
-from lxcfs_exporter import completion, discovery
+from lxcfs_exporter import completion, discovery, listening
 from lxcfs_exporter.collectors import COLLECTORS, Collector
+from lxcfs_exporter.connection import Limits
 from lxcfs_exporter.discovery import Discovery, Rules
 from lxcfs_exporter.exposition import Exposition
-from lxcfs_exporter.http import Address, Limits, Server, Site, listen, parse_address
+from lxcfs_exporter.gate import Gate
+from lxcfs_exporter.listening import Address
 from lxcfs_exporter.scrape import Scrape
+from lxcfs_exporter.server import Server
+from lxcfs_exporter.settings import Settings
+from lxcfs_exporter.site import Site
+from lxcfs_py import service
 from lxcfs_py.errors import Error, UsageError, describe
 from lxcfs_py.host import Host
 
@@ -64,6 +69,14 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--web.listen-address", dest="addresses", metavar="ADDRESS", action="append",
         help="address to listen on, :9753 by default; may be repeated; unix:/PATH for a socket",
+    )  # fmt: skip
+    made.add_argument(
+        "--web.systemd-socket", dest="systemd_socket", action="store_true",
+        help="listen on the sockets that the service manager hands over, and on no address",
+    )  # fmt: skip
+    made.add_argument(
+        "--web.config.file", dest="web_config", metavar="FILE",
+        help="YAML with TLS, users and headers, as of every Prometheus exporter; read again when it changes",
     )  # fmt: skip
     made.add_argument(
         "--web.telemetry-path", dest="telemetry_path", metavar="PATH", type=_path, default="/metrics",
@@ -132,18 +145,26 @@ def _completion(words: Sequence[str]) -> str:
 
 
 def _serve(options: argparse.Namespace) -> None:
-    addresses = [parse_address(text) for text in options.addresses or [":9753"]]
+    addresses = [listening.parse_address(text) for text in options.addresses or [":9753"]]
+    if options.systemd_socket and options.addresses:
+        raise UsageError("--web.systemd-socket and --web.listen-address exclude each other", "leave one of them out")
+    settings = Settings(options.web_config)
+    site = Site(_exposition(options), options.telemetry_path, f"{PROGRAM} {lxcfs_py.__version__}")
+    with contextlib.ExitStack() as stack:
+        stop = _stop_on_signals(stack)
+        listeners = _given(stack) if options.systemd_socket else [_listen(stack, address) for address in addresses]
+        service.notify("READY=1")
+        Server(Gate(site, settings), listeners, Limits(options.max_requests)).serve(stop)
+    log.info("msg=stopped")
+
+
+def _exposition(options: argparse.Namespace) -> Exposition:
+    """What there is to tell, of the containers and of this process."""
     rules = Rules(tuple(map(discovery.glob, options.include)), tuple(map(discovery.glob, options.exclude)))
     host = Host(keep=0)
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
-    scrape = Scrape(host, Discovery(host, rules), chosen(options))
-    site = Site(Exposition(scrape, _PATIENCE, registry), options.telemetry_path, f"{PROGRAM} {lxcfs_py.__version__}")
-    with contextlib.ExitStack() as stack:
-        stop = _stop_on_signals(stack)
-        listeners = [_listen(stack, address) for address in addresses]
-        Server(site, listeners, Limits(options.max_requests)).serve(stop)
-    log.info("msg=stopped")
+    return Exposition(Scrape(host, Discovery(host, rules), chosen(options)), _PATIENCE, registry)
 
 
 def chosen(options: argparse.Namespace) -> list[Collector]:
@@ -152,19 +173,18 @@ def chosen(options: argparse.Namespace) -> list[Collector]:
 
 
 def _listen(stack: contextlib.ExitStack, address: Address) -> socket.socket:
-    listener = stack.enter_context(listen(address))
+    listener = stack.enter_context(listening.listen(address))
     if address.path is not None:
-        stack.callback(_unlink, address.path)
-    else:
-        host, port, *_ = listener.getsockname()
-        address = Address(host, port)
-    log.info('msg=listening address="%s"', address)
+        stack.callback(listening.forget, address.path)
+    log.info('msg=listening address="%s"', listening.place(listener))
     return listener
 
 
-def _unlink(path: str) -> None:
-    with contextlib.suppress(OSError):
-        os.unlink(path)
+def _given(stack: contextlib.ExitStack) -> list[socket.socket]:
+    listeners = [stack.enter_context(listener) for listener in listening.given()]
+    for listener in listeners:
+        log.info('msg=listening address="%s"', listening.place(listener))
+    return listeners
 
 
 def _stop_on_signals(stack: contextlib.ExitStack) -> socket.socket:

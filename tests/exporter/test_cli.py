@@ -17,7 +17,7 @@ import pytest
 
 from lxcfs_exporter import cli
 from lxcfs_exporter.collectors import COLLECTORS
-from lxcfs_exporter.http import Address, listen
+from lxcfs_exporter.listening import Address, listen, place
 
 COMMAND = [sys.executable, "-c", "import sys; from lxcfs_exporter.cli import main; sys.exit(main())"]
 
@@ -29,6 +29,7 @@ USAGE = [
     (["--cgroup.include", "docker/*"], '"docker/*" is not a pattern of cgroup paths'),
     (["--cgroup.exclude", "x"], '"x" is not a pattern of cgroup paths'),
     (["--web.listen"], "--web.listen"),
+    (["--web.systemd-socket", "--web.listen-address", ":1"], "exclude each other"),
     (["stray"], "stray"),
     (["completion"], "completion"),
     (["completion", "tcsh"], "completion"),
@@ -65,7 +66,7 @@ def started(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
 
 
 def fetched(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=10) as response:
+    with urllib.request.urlopen(url, timeout=60) as response:
         text: bytes = response.read()
     return text.decode()
 
@@ -75,7 +76,7 @@ def test_a_signal_to_end_ends_it_with_0(number: signal.Signals) -> None:
     with started() as (process, url):
         assert "healthy" in fetched(f"{url}/-/healthy")
         process.send_signal(number)
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
         assert process.stderr is not None
         assert "msg=stopped" in process.stderr.read()
 
@@ -111,7 +112,7 @@ def test_debug_adds_the_traceback() -> None:
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=30, check=False)
+    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=60, check=False)
 
 
 def test_version_and_help_are_printed() -> None:
@@ -135,6 +136,53 @@ def test_collectors_are_chosen_by_name(arguments: Sequence[str], on: str, off: s
     assert off not in chosen
 
 
+def test_a_wrong_web_configuration_is_one_line_with_its_place_and_1(tmp_path: Path) -> None:
+    path = tmp_path / "web.yml"
+    path.write_text("rate_limit: {}\nbasic_auth: {}\n")
+    done = run("--web.config.file", str(path), "--web.listen-address", "127.0.0.1:0")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"lxcfs-exporter: {path}:2: basic_auth: no such name")
+
+
+def test_no_socket_of_the_service_manager_is_told_with_a_hint() -> None:
+    done = run("--web.systemd-socket")
+    assert (done.returncode, done.stderr.splitlines()[0]) == (
+        1,
+        "lxcfs-exporter: no socket came from the service manager",
+    )
+    assert done.stderr.splitlines()[1].startswith("hint: ")
+
+
+def activated(listener: socket.socket, code: str) -> subprocess.Popen[str]:
+    """The command as systemd starts it: the socket is descriptor 3, and its own number in LISTEN_PID."""
+    place = f'exec 3<&{listener.fileno()} {listener.fileno()}<&-; export LISTEN_PID=$$ LISTEN_FDS=1; exec "$@"'
+    command = ["bash", "-c", place, "bash", sys.executable, "-c", code, "--web.systemd-socket"]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, pass_fds=[listener.fileno()])
+
+
+def test_it_serves_on_the_socket_that_the_service_manager_hands_over(tmp_path: Path) -> None:
+    path = tmp_path / "x.sock"
+    for address in (Address("127.0.0.1", 0), Address("", 0, str(path))):
+        with listen(address) as listener, activated(listener, COMMAND[-1]) as process:
+            assert process.stderr is not None
+            assert f'address="{place(listener)}"' in process.stderr.readline()
+            with socket.socket(listener.family) as client:
+                client.connect(listener.getsockname())
+                client.sendall(b"GET /-/ready HTTP/1.1\r\n\r\n")
+                assert client.recv(12) == b"HTTP/1.1 200"
+            process.terminate()
+            assert process.wait(60) == 0
+    assert path.exists(), "the socket's file is the service manager's"
+
+
+def test_what_is_no_listening_socket_is_told() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs, activated(ours, COMMAND[-1]) as process:
+        assert process.stderr is not None
+        assert "no listening stream socket" in process.stderr.read()
+        assert process.wait(60) == 1
+
+
 def test_the_sockets_file_is_removed_in_the_end(tmp_path: Path) -> None:
     path = tmp_path / "x.sock"
     with started("--web.listen-address", f"unix:{path}") as (process, _):
@@ -143,7 +191,7 @@ def test_the_sockets_file_is_removed_in_the_end(tmp_path: Path) -> None:
         with socket.socket(socket.AF_UNIX) as client:
             client.connect(str(path))
         process.terminate()
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
     assert not os.path.exists(path)
 
 
