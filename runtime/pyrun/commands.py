@@ -331,10 +331,10 @@ def _run(call: Call, request: Request) -> int:
     if call.own.has("--dry-run"):
         print(request.plan.describe(), end="")
         return 0
-    from pyrun import container
+    from pyrun import monitor
 
     _seal(request)
-    return container.run(_store(call), request, _warned(call, request))
+    return monitor.run(_store(call), request, _warned(call, request))
 
 
 def _seal(request: Request) -> None:

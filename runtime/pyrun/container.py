@@ -2,11 +2,9 @@
 
     create   reserves the id, makes the cgroup and writes its limits, forks the init, waits until it is ready
     start    tells the init that waits on its FIFO
-    run      launcher - monitor - init: the monitor creates, starts, waits and removes, in a session of its own; when
-             the launcher is gone, however it went, the monitor ends the container and leaves nothing behind
 
 What is made is recorded before it is made, so that `delete --force` clears up after a `create` that was killed. `init`
-is the container's own side, `foreground` the launcher's.
+is the container's own side; `monitor` is who waits for a container's end.
 """
 
 from __future__ import annotations
@@ -22,17 +20,14 @@ from lxcfs_py.cgroup import hierarchy
 from lxcfs_py.errors import Conflict, Error, NotFound
 from lxcfs_py.host import Host
 from lxcfs_py.record import TYPE_CHECKING, NamedTuple
-from pyrun import cgroups, channel, filters, foreground, freezer, hooks, init, jsontext, namespaces, passing, terminal
+from pyrun import cgroups, channel, filters, freezer, hooks, init, jsontext, namespaces
 from pyrun.channel import (
     CONSOLE,
-    EXITED,
     FAILED,
     GO,
     HOOKS,
     LISTENER,
     READY,
-    STARTED,
-    WARNING,
     Channel,
     Failure,
     Message,
@@ -42,7 +37,7 @@ from pyrun.plan import Bind, JoinKeyring, Plan
 from pyrun.store import Entry, State, Store, process, write
 
 if TYPE_CHECKING:
-    from typing import Any, NoReturn
+    from typing import Any
 
 _KINDS = tuple(hooks.KINDS)
 
@@ -103,35 +98,13 @@ def create(store: Store, request: Request, warn: Callable[[str], None]) -> None:
         else:
             warn(message.text)
 
-    made = _make(store, request, _Parent(hear, None), waits=True)
+    made = make(store, request, Parent(hear, None), waits=True)
     made.init.close()
     os.close(made.pidfd)
     made.entry.unlock()
 
 
-def run(store: Store, request: Request, warn: Callable[[str], None]) -> int:
-    """Create, start, wait and remove; the exit status of the container's process, 128 + N if signal N ended it."""
-    ours, theirs = channel.pair()
-    pid = os.fork()
-    if pid == 0:
-        ours.close()
-        _monitor(store, request, theirs)
-    theirs.close()
-    passing.close(request.passed)
-    try:
-        return foreground.of_monitor(ours, warn)
-    except foreground.MonitorGone:
-        os.waitpid(pid, 0)
-        pid = 0
-        delete(store, request.plan.container_id, force=True)
-        raise
-    finally:
-        ours.close()
-        if pid:
-            os.waitpid(pid, 0)
-
-
-class _Parent:
+class Parent:
     """The side of the init's channel that is not the init: hears it out, watching the launcher if there is one."""
 
     def __init__(self, hear: Callable[[Message], None], launcher: Channel | None) -> None:
@@ -153,7 +126,7 @@ class _Parent:
             raise Abandoned
 
 
-def _make(store: Store, request: Request, parent: _Parent, *, waits: bool) -> Made:
+def make(store: Store, request: Request, parent: Parent, *, waits: bool) -> Made:
     """A new container up to the moment before its command is executed; nothing of it is left on failure.
 
     With `waits` its init waits on the FIFO, else it goes on as soon as it is told.
@@ -232,7 +205,7 @@ def _places(to_do: Plan) -> tuple[cgroups.Place, ...]:
     return tuple(place for place in every if rootless.may_use(place.directory))
 
 
-def _fork(made: Prepared, request: Request, program: bytes, parent: _Parent) -> Made:
+def _fork(made: Prepared, request: Request, program: bytes, parent: Parent) -> Made:
     entry, state, placed, _ = made
     ours, theirs = channel.pair()
     start = entry.start if os.path.exists(entry.start) else None
@@ -277,19 +250,19 @@ def _ready(made: Made, to_do: Plan) -> None:
         from pyrun import outside
 
         outside.carry_out(to_do.outside, made.state.pid)
-    made.init.send(Message(GO, _told(made.state, "created").decode()))
+    made.init.send(Message(GO, for_hooks(made.state, "created").decode()))
 
 
-def _until_ready(made: Made, request: Request, parent: _Parent, keeper: Keeper) -> None:
+def _until_ready(made: Made, request: Request, parent: Parent, keeper: Keeper) -> None:
     while (message := parent.next(made.init)) is not None:
         keeper.release()  # init, whose message this is, is in the cgroup
         if message.kind == FAILED:
             raise channel.failure(message)
         if message.kind == HOOKS:
             if message.text in ("prestart", "createRuntime"):
-                told = _told(made.state, "creating")
+                told = for_hooks(made.state, "creating")
                 hooks.run_all(message.text, hooks.KINDS[message.text](request.plan.hooks), told)
-            made.init.send(Message(GO, _told(made.state, "creating").decode()))
+            made.init.send(Message(GO, for_hooks(made.state, "creating").decode()))
         elif message.kind == READY:
             _ready(made, request.plan)
             return
@@ -315,77 +288,6 @@ def _died(made: Made) -> Failure:
     return Failure("the container's init was killed before it could execute the command")
 
 
-# The monitor --------------------------------------------------------------------------------------------------------
-
-
-def _monitor(store: Store, request: Request, launcher: Channel) -> NoReturn:
-    """Own the container for the launcher. Never returns."""
-    try:
-        os.setsid()
-        linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)  # the init of a user namespace is our grandchild at first
-        for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
-            signal.signal(number, lambda *_: None)
-        status = _watch(store, request, launcher)
-        launcher.send(Message(EXITED, number=status))
-    except Abandoned:
-        pass
-    except BaseException as error:
-        launcher.send(channel.report(error))
-    finally:
-        os._exit(0)
-
-
-def _watch(store: Store, request: Request, launcher: Channel) -> int:
-    modes = terminal.attributes(0) if request.plan.terminal else None
-    caller = os.dup(0) if modes is not None else -1
-    parent = _Parent(launcher.send, launcher)
-    try:
-        made = _make(store, request, parent, waits=False)
-        try:
-            made.entry.unlock()
-            _leave_streams(request.passed)
-            _started(made, request, parent)
-            parent.await_one(made.pidfd)
-            return foreground.ended(made.pidfd)
-        finally:
-            _finish(made, launcher)
-    except Abandoned:
-        if modes is not None:
-            terminal.restore_if_raw(caller, modes)
-        raise
-
-
-def _started(made: Made, request: Request, parent: _Parent) -> None:
-    """Until the init's end of the channel closes, by a successful execve or by its death."""
-    while (message := parent.next(made.init)) is not None:
-        if message.kind == FAILED:
-            raise channel.failure(message)
-    assert parent.launcher is not None
-    parent.launcher.send(Message(STARTED, number=made.state.pid, descriptors=(made.pidfd,)))
-    hooks.run_all("poststart", request.plan.hooks.poststart, _told(made.state, "running"))
-
-
-def _leave_streams(passed: int) -> None:
-    """The caller's streams, and what it passed besides, are the container's now: who waits for their end need not wait
-    for us."""
-    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-    for descriptor in (0, 1, 2):
-        os.dup2(null, descriptor)
-    os.close(null)
-    passing.close(passed)
-    os.chdir("/")
-
-
-def _finish(made: Made, launcher: Channel) -> None:
-    """Remove a container that has ended or must; somebody else's `delete` may have been quicker."""
-    try:
-        made.entry.lock()
-    except NotFound:
-        return
-    for warning in destroy(made.entry, made.state):
-        launcher.send(Message(WARNING, warning))
-
-
 def destroy(entry: Entry, state: State) -> tuple[str, ...]:
     """Kill what runs, remove the cgroups, run the last hooks, forget the container. The caller has the lock; it gets
     what is to be logged of hooks that failed, which is no failure of the removal (runtime.md, "Lifecycle")."""
@@ -399,7 +301,7 @@ def destroy(entry: Entry, state: State) -> tuple[str, ...]:
         return ()
     from pyrun import config
 
-    return hooks.run_each("poststop", config.load(text).hooks.poststop, _told(state, "stopped"))
+    return hooks.run_each("poststop", config.load(text).hooks.poststop, for_hooks(state, "stopped"))
 
 
 def _stop_unit(name: str) -> None:
@@ -443,7 +345,7 @@ def start(store: Store, container_id: str) -> None:
             from pyrun import config
 
             poststart = config.load(_config_text(entry)).hooks.poststart
-            hooks.run_all("poststart", poststart, _told(recorded, "running"))
+            hooks.run_all("poststart", poststart, for_hooks(recorded, "running"))
 
 
 def state(store: Store, container_id: str) -> dict[str, Any]:
@@ -551,7 +453,8 @@ def as_told(recorded: State, status: str) -> dict[str, Any]:
     return told | ({"annotations": dict(annotations)} if annotations else {})
 
 
-def _told(recorded: State, status: str) -> bytes:
+def for_hooks(recorded: State, status: str) -> bytes:
+    """The same as text; empty where there are no hooks to read it."""
     if not recorded.hooks:
         return b""
     return jsontext.dumps(as_told(recorded, status)).encode()
