@@ -88,7 +88,22 @@ def _console(becoming: Becoming, step: plan.Console) -> None:
 
 
 def _oom_score_adj(becoming: Becoming, step: plan.OomScoreAdj) -> None:
-    write(becoming.proc, "self/oom_score_adj", str(step.value))
+    try:
+        write(becoming.proc, "self/oom_score_adj", str(step.value))
+    except PermissionError:
+        if not step.where_allowed:
+            raise
+        becoming.parent.send(Message(WARNING, f"an ordinary user may not set oom_score_adj to {step.value}"))
+
+
+def take_before(becoming: Becoming, steps: tuple[plan.Step, ...]) -> None:
+    """The steps before the namespaces: for as long as these take, and while nobody in the container can see it, the
+    process's files in /proc are its user's."""
+    if steps:
+        linux.prctl(linux.PR_SET_DUMPABLE, 1)
+        for step in steps:
+            take(STEPS, becoming, step)
+        linux.prctl(linux.PR_SET_DUMPABLE, 0)
 
 
 def _set_attribute(_: Becoming, step: Any) -> None:

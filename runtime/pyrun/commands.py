@@ -71,7 +71,8 @@ def create(call: Call) -> int:
 
 def execute(call: Call) -> int:
     """One process more in a container."""
-    from pyrun import config, container, executing, fields, further, passing, planning, sealed
+    from lxcfs_py.host import Host
+    from pyrun import config, container, executing, fields, further, passing, planning, rootless, sealed
 
     passed = passing.preserved(call.own.get("--preserve-fds", "0"))
     entry = _store(call).find(call.own.words[0])
@@ -89,7 +90,13 @@ def execute(call: Call) -> int:
     asked = config.read(fields.Fields({**containers, "process": process}))
     request = further.Request(
         state=recorded,
-        plan=planning.further(asked, recorded.id, passed, planning.Wishes(recorded.keeps_keyring)),
+        plan=planning.further(
+            asked,
+            recorded.id,
+            passed,
+            planning.Wishes(recorded.keeps_keyring),
+            rootless=rootless.ordinary(Host(keep=0)),
+        ),
         cache=os.path.join(_store(call).root, container.FILTERS),
         passed=passed,
         below=_below(call, recorded),
@@ -320,11 +327,12 @@ def _table(states: Sequence[Mapping[str, object]]) -> str:
 
 def _store(call: Call) -> Store:
     given = call.general.get("--root")
-    if given or os.geteuid() == 0:
+    if given or (os.geteuid() == 0 and not os.environ.get("XDG_RUNTIME_DIR")):
         return Store(given or STATE_ROOT)
+    from lxcfs_py.host import Host
     from pyrun import rootless
 
-    return Store(rootless.state_root())
+    return Store(rootless.state_root() if rootless.ordinary(Host(keep=0)) else STATE_ROOT)
 
 
 def _run(call: Call, request: Request) -> int:

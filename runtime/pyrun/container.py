@@ -210,7 +210,8 @@ def _fork(made: Prepared, request: Request, program: bytes, parent: Parent) -> M
     ours, theirs = channel.pair()
     start = entry.start if os.path.exists(entry.start) else None
     prepared = _prepared(request.plan)
-    pid = os.fork() if request.plan.namespaces.of_user() else namespaces.fork(request.plan.namespaces)
+    by_two_forks = request.plan.namespaces.by_two_forks()
+    pid = os.fork() if by_two_forks else namespaces.fork(request.plan.namespaces)
     if pid == 0:
         ours.close()
         entry.unlock()
@@ -219,11 +220,11 @@ def _fork(made: Prepared, request: Request, program: bytes, parent: Parent) -> M
     for descriptor in prepared.values():
         os.close(descriptor)
     state = _recorded(entry, state, pid)
-    if not request.plan.namespaces.of_user():
+    if not by_two_forks:
         return Made(entry, state, ours, os.pidfd_open(pid))
     from pyrun import userns
 
-    pid, pidfd = userns.guide(pid, ours, request.plan.namespaces.maps, parent.next)
+    pid, pidfd = userns.guide(pid, ours, request.plan.namespaces.maps, parent.next, parent.hear)
     return Made(entry, _recorded(entry, state, pid), ours, pidfd)
 
 

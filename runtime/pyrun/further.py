@@ -8,13 +8,14 @@ for later. What of the host the child still has open when it is in the container
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
 from collections.abc import Callable
 
 from lxcfs_py import linux
-from lxcfs_py.errors import Conflict, Error, Unsupported
+from lxcfs_py.errors import Conflict, Error
 from lxcfs_py.record import TYPE_CHECKING, NamedTuple
 from pyrun import (
     becoming,
@@ -28,8 +29,10 @@ from pyrun import (
     passing,
     plan,
     process,
+    userns,
 )
 from pyrun.channel import CONSOLE, FAILED, GO, LISTENER, READY, Channel, Failure, Message
+from pyrun.ids import Maps
 from pyrun.plan import Further
 from pyrun.store import Entry, State, write
 from pyrun.store import process as running
@@ -86,25 +89,32 @@ def execute(request: Request, warn: Callable[[str], None]) -> int:
     program = filters.program(profile, request.cache) if profile else b""
     init = _hold(request.state)
     spaces = namespaces.of(init, request.plan.namespaces)
-    if spaces.of_user() and not linux.capget()[0] >> linux.CAP_SYS_ADMIN & 1:
-        os.close(init)
-        hint = "sudo pyrun --root DIR exec ..., where DIR is the directory that it is recorded in"
-        raise Unsupported("exec in a container with a user namespace is for the host's root", hint)
     ours, theirs = channel.pair()
     linux.prctl(linux.PR_SET_DUMPABLE, 0)  # before the child is to be seen in the container
-    pid = namespaces.fork(spaces)
+    pid = os.fork() if request.plan.no_way_back else namespaces.fork(spaces)
     if pid == 0:
         _become(request, spaces, init, theirs, program)
     theirs.close()
     os.close(init)
     passing.close(request.passed)
-    pidfd = os.pidfd_open(pid)
+    pid, pidfd = _guided(pid, ours, request, warn)
     try:
         return _attend(ours, pid, pidfd, request, warn)
     except BaseException:
         signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-        os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
+        with contextlib.suppress(ChildProcessError):  # it may be somebody else's child
+            os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
         raise
+
+
+def _guided(pid: int, child: Channel, request: Request, warn: Callable[[str], None]) -> tuple[int, int]:
+    """The process that goes on, and a pidfd of it. Where it is the child's child and somebody waits for its end here,
+    it is to be given to us when the child ends."""
+    if not request.plan.no_way_back:
+        return pid, os.pidfd_open(pid)
+    if not request.detach:
+        linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
+    return userns.guide(pid, child, Maps(), Channel.receive, lambda message: warn(message.text))
 
 
 def _attend(child: Channel, pid: int, pidfd: int, request: Request, warn: Callable[[str], None]) -> int:
@@ -199,7 +209,11 @@ def _become(request: Request, spaces: plan.Namespaces, init: int, parent: Channe
             joining.join(request.state.cgroups, init)
         _run_on(request.plan.affinity.final)
         subject = becoming.Becoming(parent, program)
-        namespaces.enter(spaces)
+        becoming.take_before(subject, request.plan.before)
+        if request.plan.no_way_back:
+            userns.follow(spaces, parent)
+        else:
+            namespaces.enter(spaces)
         os.close(init)
         # From here on a module would come from the container's files.
         sys.meta_path.clear()

@@ -66,6 +66,7 @@ def main(
         process.close_others((parent.fileno(), *prepared.values(), *range(3, 3 + passed)))
         cgroups.enter(place.directory for place in placed)
         init = Init(to_do, placed, parent, start, program)
+        becoming.take_before(init, to_do.before)
         _enter(to_do.namespaces, parent)
         init.null = mounts.Null()
         if "network" in to_do.namespaces.unshare:
@@ -84,7 +85,7 @@ def main(
 
 def _enter(wanted: plan.Namespaces, parent: Channel) -> None:
     """Into all namespaces; from a user namespace on as another process, with no more privileges over the host."""
-    if not wanted.of_user():
+    if not wanted.by_two_forks():
         namespaces.enter(wanted)
         return
     from pyrun import userns

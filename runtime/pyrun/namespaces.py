@@ -13,6 +13,7 @@ from collections.abc import Iterable
 
 from lxcfs_py import linux
 from lxcfs_py.errors import Unsupported
+from lxcfs_py.record import NamedTuple
 from pyrun.plan import Namespaces
 
 _FLAGS = {
@@ -29,6 +30,8 @@ _FLAGS = {
 _FILES = {"network": "net", "mount": "mnt"}
 """What /proc/PID/ns calls those that it does not call by the spec's name."""
 _OF_CHILDREN = ("pid", "time")
+OF_CALLER = tuple(kind for kind in _FLAGS if kind not in _OF_CHILDREN and kind != "user")
+"""What a process joins for itself, in this order."""
 _NANOSECONDS = 1_000_000_000
 
 
@@ -56,12 +59,7 @@ def fork(namespaces: Namespaces, *, come_back: bool = True) -> int:
 def enter(namespaces: Namespaces) -> None:
     """In the forked child: join and make all others. It must be in its cgroup already, which a cgroup namespace takes
     for its root."""
-    joins = dict(namespaces.join)
-    opened = [(kind, _open(kind, joins[kind])) for kind in _FLAGS if kind in joins and kind not in _OF_CHILDREN]
-    for kind, descriptor in opened:
-        _join(kind, descriptor, joins[kind])
-        if kind == "user":
-            become_root()
+    join_held(held(namespaces, ("user", *OF_CALLER)))
     flags = 0
     for kind in namespaces.unshare:
         if kind not in _OF_CHILDREN and kind != "user":
@@ -71,6 +69,28 @@ def enter(namespaces: Namespaces) -> None:
     except OSError as error:
         error.add_note(f"while making namespaces: {' '.join(namespaces.unshare)}")
         raise
+
+
+class Held(NamedTuple):
+    """A namespace to be joined, open: what its path leads to changes on the way."""
+
+    kind: str
+    path: str
+    descriptor: int
+
+
+def held(namespaces: Namespaces, kinds: Iterable[str]) -> list[Held]:
+    """Those of some kinds that are to be joined, in the order of `kinds`."""
+    paths = dict(namespaces.join)
+    return [Held(kind, paths[kind], _open(kind, paths[kind])) for kind in kinds if kind in paths]
+
+
+def join_held(opened: Iterable[Held]) -> None:
+    """Join namespaces one after the other and close their descriptors; from a user namespace on as its root."""
+    for each in opened:
+        _join(each.kind, each.descriptor, each.path)
+        if each.kind == "user":
+            become_root()
 
 
 def of(process: int, kinds: Iterable[str]) -> Namespaces:

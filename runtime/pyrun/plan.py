@@ -40,10 +40,17 @@ class Namespaces(NamedTuple):
     boot_clock_at_zero: bool = False
     """The boot clock of the new time namespace shall read 0 when the container is created (instead of
     `time_offsets`)."""
+    no_way_back: bool = False
+    """Whoever makes or joins its pid and time namespaces cannot return to its own, which belong to a user namespace
+    above the caller's."""
 
     def of_user(self) -> bool:
         """Whether there is a user namespace, which all others are made in."""
         return "user" in self.unshare or any(kind == "user" for kind, _ in self.join)
+
+    def by_two_forks(self) -> bool:
+        """Whether a process in between makes the pid and time namespaces, and ends."""
+        return self.no_way_back or self.of_user()
 
     def describe(self) -> str:
         offsets = [f"{offset.clock} clock {offset.secs:+d}.{offset.nanosecs:09d} s" for offset in self.time_offsets]
@@ -309,9 +316,11 @@ class OomScoreAdj(NamedTuple):
     """Write /proc/self/oom_score_adj."""
 
     value: int
+    where_allowed: bool = False
+    """An ordinary user may raise it alone: else a warning."""
 
     def describe(self) -> str:
-        return f"set oom_score_adj to {self.value}"
+        return f"set oom_score_adj to {self.value}" + (" where that is allowed" if self.where_allowed else "")
 
 
 class SetRlimit(NamedTuple):
@@ -494,6 +503,9 @@ class Plan(NamedTuple):
     hooks: Hooks
     terminal: bool
     annotations: Mapping[str, str]
+    before: tuple[Step, ...] = ()
+    """What an ordinary user's process does to itself before it enters a namespace: afterwards its files in /proc are
+    not its own."""
     outside: tuple[Step, ...] = ()
     """What the root of a user namespace may not do to itself: its parent does it before the container is created."""
     warnings: tuple[str, ...] = ()
@@ -510,6 +522,7 @@ class Plan(NamedTuple):
         lines += self.cgroup.unit.describe() if self.cgroup.unit else ()
         lines += [write.describe() for write in self.cgroup.writes]
         lines += self.cgroup.describe_devices()
+        lines += [f"before the namespaces: {step.describe()}" for step in self.before]
         lines += [step.describe() for step in self.steps]
         lines += [f"from outside: {step.describe()}" for step in self.outside]
         return _lines(lines, self.warnings)
@@ -525,15 +538,19 @@ class Further(NamedTuple):
     steps: tuple[Step, ...]
     terminal: bool
     profile: Seccomp | None = None
+    before: tuple[Step, ...] = ()
+    """As in a Plan, and so is the next."""
     outside: tuple[Step, ...] = ()
-    """As in a Plan."""
     warnings: tuple[str, ...] = ()
+    no_way_back: bool = False
+    """As of Namespaces."""
 
     def describe(self) -> str:
         """One line a step."""
         lines = [f"run on CPUs {parse.format_cpu_list(self.affinity.initial)}"] if self.affinity.initial else []
         lines += [f"enter the cgroups of container {self.container_id}"]
         lines += [f"run on CPUs {parse.format_cpu_list(self.affinity.final)}"] if self.affinity.final else []
+        lines += [f"before the namespaces: {step.describe()}" for step in self.before]
         lines += [f"join {', '.join(self.namespaces)}"]
         lines += [step.describe() for step in self.steps]
         lines += [f"from outside: {step.describe()}" for step in self.outside]

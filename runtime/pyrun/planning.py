@@ -128,7 +128,7 @@ def make(spec: Spec, container_id: str, bundle: str, facts: Facts, wishes: Wishe
     else:
         root = [plan.BindRoot(source, spec.annotations.get(ROOT_ANNOTATION) == FROZEN)]
     propagation = options.propagation(spec.linux.rootfs_propagation or "")
-    inside, outside = _divided(_process(spec.process, spec.linux.seccomp), _has_user_namespace(spec))
+    before, inside, outside = _divided(spec, facts.rootless)
     steps: tuple[plan.Step, ...] = (
         *_keyring(container_id, wishes),
         plan.Propagate(propagation or options.propagation("rslave")),
@@ -157,6 +157,7 @@ def make(spec: Spec, container_id: str, bundle: str, facts: Facts, wishes: Wishe
         hooks=spec.hooks,
         terminal=spec.process.terminal,
         annotations=spec.annotations,
+        before=before,
         outside=outside,
         warnings=warnings,
     )
@@ -181,11 +182,13 @@ def _devices_by_program(facts: Facts) -> bool:
     return "devices" not in facts.versions and 2 in facts.versions.values()
 
 
-def further(spec: Spec, container_id: str, passed: int, wishes: Wishes = NO_WISHES) -> plan.Further:
+def further(
+    spec: Spec, container_id: str, passed: int, wishes: Wishes = NO_WISHES, *, rootless: bool = False
+) -> plan.Further:
     """What makes `spec.process` one process more of the container that `spec` is of and that was made with `wishes`."""
     process = spec.process
     console = [plan.Console(*(process.console_size or (0, 0)), path="")] if process.terminal else []
-    inside, outside = _divided(_process(process, spec.linux.seccomp), _has_user_namespace(spec))
+    before, inside, outside = _divided(spec, rootless)
     return plan.Further(
         container_id=container_id,
         namespaces=tuple(dict.fromkeys((*(namespace.type for namespace in spec.linux.namespaces), "time"))),
@@ -202,8 +205,10 @@ def further(spec: Spec, container_id: str, passed: int, wishes: Wishes = NO_WISH
         ),
         terminal=process.terminal,
         profile=spec.linux.seccomp,
+        before=before,
         outside=outside,
         warnings=tuple(_capability_warnings(process.capabilities)),
+        no_way_back=rootless,
     )
 
 
@@ -245,6 +250,7 @@ def _namespaces(spec: Spec, facts: Facts) -> plan.Namespaces:
         time_offsets=spec.linux.time_offsets,
         boot_clock_at_zero=at_zero,
         maps=spec.linux.maps,
+        no_way_back=facts.rootless,
     )
 
 
@@ -252,15 +258,19 @@ def _has_user_namespace(spec: Spec) -> bool:
     return any(namespace.type == "user" for namespace in spec.linux.namespaces)
 
 
-def _divided(steps: Iterator[plan.Step], apart: bool) -> tuple[tuple[plan.Step, ...], tuple[plan.Step, ...]]:
-    """What a process does to itself, and what its parent does to it if it is in a user namespace."""
-    every = tuple(steps)
-    if not apart:
-        return every, ()
-    return (
-        tuple(step for step in every if not isinstance(step, _PRIVILEGED)),
-        tuple(step for step in every if isinstance(step, _PRIVILEGED)),
-    )
+_Steps = tuple[plan.Step, ...]
+
+
+def _divided(spec: Spec, rootless: bool) -> tuple[_Steps, _Steps, _Steps]:
+    """What a process does to itself before it enters its namespaces and in them, and what its parent does to it if it
+    is in a user namespace."""
+    every = tuple(_process(spec.process, spec.linux.seccomp, rootless))
+    if not _has_user_namespace(spec):
+        return (), every, ()
+    first = plan.OomScoreAdj if rootless else ()
+    early = tuple(step for step in every if isinstance(step, first))
+    apart = tuple(step for step in every if isinstance(step, _PRIVILEGED) and not isinstance(step, first))
+    return early, tuple(step for step in every if not isinstance(step, _PRIVILEGED)), apart
 
 
 def _gets_clocks(spec: Spec, facts: Facts) -> bool:
@@ -432,7 +442,7 @@ def _sysctl_path(name: str) -> str:
     return name
 
 
-def _process(process: Process, filtered: Seccomp | None) -> Iterator[plan.Step]:
+def _process(process: Process, filtered: Seccomp | None, rootless: bool) -> Iterator[plan.Step]:
     """From privileged to what the command runs as.
 
     A filter comes as late as it can, for what is done after it must pass it: last of all where no new privileges are
@@ -440,7 +450,7 @@ def _process(process: Process, filtered: Seccomp | None) -> Iterator[plan.Step]:
     container is created, while there is somebody to do it.
     """
     if process.oom_score_adj is not None:
-        yield plan.OomScoreAdj(process.oom_score_adj)
+        yield plan.OomScoreAdj(process.oom_score_adj, where_allowed=rootless)
     yield from map(plan.SetRlimit, process.rlimits)
     yield from process.attributes
     yield plan.BoundCapabilities(capabilities.mask(process.capabilities.bounding))

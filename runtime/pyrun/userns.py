@@ -34,8 +34,37 @@ class Forked(NamedTuple):
 
 
 def descend(wanted: plan.Namespaces, parent: Channel) -> None:
-    """Go into the user namespace, and return as a new process in the pid and time namespaces: the caller's own ends."""
+    """Go into the user namespace, if there is one, and return as a new process in the pid and time namespaces: the
+    caller's own ends."""
     later = _join_others(wanted)
+    if wanted.of_user():
+        _go_into(wanted, parent)
+    for kind in later:
+        namespaces.join(kind, dict(wanted.join)[kind])
+    _go_on(namespaces.fork(wanted._replace(join=()), come_back=False), parent)
+
+
+def follow(wanted: plan.Namespaces, parent: Channel) -> None:
+    """Into the namespaces of a container that exists, with no privileges but those over its user namespace; return as a
+    new process in its pid and time namespaces: the caller's own ends."""
+    before, after = (namespaces.held(wanted, kinds) for kinds in (("user", "time", "pid"), namespaces.OF_CALLER))
+    namespaces.join_held(before)
+    _go_on(os.fork(), parent)
+    namespaces.join_held(after)
+
+
+def _go_on(pid: int, parent: Channel) -> None:
+    """After the fork: the middle process ends, its child returns when that has been seen."""
+    if pid:
+        parent.send(Message(FORKED, number=pid, descriptors=(os.pidfd_open(pid),)))
+        os._exit(0)
+    linux.prctl(linux.PR_SET_DUMPABLE, 0)
+    os.setsid()
+    parent.expect(GO, "pyrun")  # the middle process, our parent, is gone: its end is none of ours
+    linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _go_into(wanted: plan.Namespaces, parent: Channel) -> None:
     path = dict(wanted.join).get("user")
     if path is not None:
         namespaces.join("user", path)
@@ -48,16 +77,6 @@ def descend(wanted: plan.Namespaces, parent: Channel) -> None:
     namespaces.become_root()
     if path is None:
         linux.prctl(linux.PR_SET_DUMPABLE, 1)
-    for kind in later:
-        namespaces.join(kind, dict(wanted.join)[kind])
-    pid = namespaces.fork(wanted._replace(join=()), come_back=False)
-    if pid:
-        parent.send(Message(FORKED, number=pid, descriptors=(os.pidfd_open(pid),)))
-        os._exit(0)
-    linux.prctl(linux.PR_SET_DUMPABLE, 0)
-    os.setsid()
-    parent.expect(GO, "pyrun")  # the middle process, our parent, is gone: its end is none of ours
-    linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _join_others(wanted: plan.Namespaces) -> list[str]:
@@ -84,9 +103,16 @@ def _check_maps(wanted: Maps, path: str) -> None:
 # The runtime's side --------------------------------------------------------------------------------------------------
 
 
-def guide(middle: int, init: Channel, maps: Maps, hear: Callable[[Channel], Message | None]) -> Forked:
-    """Answer what the middle process asks for until there is an init; Failure if there will be none."""
-    while (message := hear(init)) is not None:
+def guide(
+    middle: int,
+    init: Channel,
+    maps: Maps,
+    receive: Callable[[Channel], Message | None],
+    hear: Callable[[Message], None],
+) -> Forked:
+    """Answer what the middle process asks for until there is an init; Failure if there will be none. `hear` gets what
+    is for a person."""
+    while (message := receive(init)) is not None:
         if message.kind == FAILED:
             raise failure(message)
         if message.kind == MAP:
@@ -96,6 +122,8 @@ def guide(middle: int, init: Channel, maps: Maps, hear: Callable[[Channel], Mess
             os.waitpid(middle, 0)
             init.send(Message(GO))
             return Forked(message.number, message.descriptors[0])
+        else:
+            hear(message)
     raise Failure("the process that makes the container's user namespace was killed")
 
 

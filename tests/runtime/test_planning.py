@@ -392,3 +392,29 @@ def test_a_mount_that_only_changes_another_is_no_new_one() -> None:
     assert step.destination == "/x"
     assert step.describe() == "remount /x (ro,remount; size=1m)"
     assert steps(load(mounts=[mount]), plan.Mount) == []
+
+
+OWN = {f"linux.{kind}Mappings": [{"containerID": 0, "hostID": 1000, "size": 1}] for kind in ("uid", "gid")} | {
+    "linux.namespaces": [{"type": kind} for kind in ("user", "mount", "pid", "uts")]
+}
+
+SCORED = [
+    ({}, False, "steps", plan.OomScoreAdj(7)),
+    ({}, True, "steps", plan.OomScoreAdj(7, where_allowed=True)),
+    (OWN, False, "outside", plan.OomScoreAdj(7)),
+    (OWN, True, "before", plan.OomScoreAdj(7, where_allowed=True)),
+]
+
+
+@pytest.mark.parametrize(("values", "rootless", "where", "step"), SCORED)
+def test_the_score_is_set_by_whoever_may(
+    values: dict[str, Any], rootless: bool, where: str, step: plan.OomScoreAdj
+) -> None:
+    spec = load(**{"process.oomScoreAdj": 7, **values})
+    made = make(spec, rootless=rootless)
+    later = planning.further(spec, "c1", 0, rootless=rootless)
+    for whole in (made, later):
+        found = {name: step in getattr(whole, name) for name in ("before", "steps", "outside")}
+        assert found == {name: name == where for name in found}
+        assert step.describe() in whole.describe()
+    assert (made.namespaces.by_two_forks(), later.no_way_back) == (rootless or bool(values), rootless)

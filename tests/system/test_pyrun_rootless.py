@@ -139,11 +139,45 @@ def test_a_bundle_is_created_started_and_deleted(user: Ordinary, home: Path) -> 
     try:
         assert user.state(name)["status"] == "created"
         user.must("start", name)
-        refused = user.call("exec", name, "id")
-        assert "exec in a container with a user namespace is for the host's root" in refused.stderr
         user.must("kill", name, "KILL")
     finally:
         user.must("delete", "--force", name)
+
+
+@pytest.fixture
+def sleeper(user: Ordinary, home: Path) -> Iterator[str]:
+    """The ID of a container of theirs that runs."""
+    name = new_id()
+    user.must("create", "--bundle", str(of_user(home)), name)
+    try:
+        user.must("start", name)
+        yield name
+    finally:
+        user.must("delete", "--force", name)
+
+
+def test_commands_are_executed_in_a_container(user: Ordinary, sleeper: str, home: Path) -> None:
+    spaces = ("pid", "net", "ipc", "uts", "mnt", "user")
+    look = "id -u; cat /proc/self/uid_map; for each in "
+    look += f"{' '.join(spaces)}; do test /proc/1/ns/$each -ef /proc/self/ns/$each && echo $each; done; exit 5"
+    done = user.call("exec", sleeper, "sh", "-c", look)
+    assert (done.returncode, done.stdout.split()) == (5, ["0", "0", str(UID), "1", *spaces])
+    assert done.stderr == ""
+    pid_file = home / "run/pid"
+    user.must("exec", "--detach", "--pid-file", str(pid_file), sleeper, "sleep", "500")
+    pids = json.loads(user.must("ps", "--format", "json", sleeper))
+    assert int(pid_file.read_text()) in pids or pids == []  # without a cgroup nobody knows which are its
+
+
+def test_a_score_is_raised_and_cannot_be_lowered(user: Ordinary, home: Path) -> None:
+    directory = of_user(home)
+    for score, said in ((300, "300"), (-500, "0")):
+        configure(directory, ["cat", "/proc/self/oom_score_adj"], process={"oomScoreAdj": score})
+        log = home / f"run/log{score}"
+        done = user.call("--log", str(log), "run", "--bundle", str(directory), new_id())
+        assert (done.returncode, done.stdout) == (0, f"{said}\n"), done
+        told = log.read_text() if log.exists() else ""
+        assert ("an ordinary user may not set oom_score_adj to -500" in told) == (score < 0), told
 
 
 def test_without_a_user_namespace_it_is_said_what_is_missing(user: Ordinary, home: Path) -> None:
