@@ -25,7 +25,7 @@ from tests import cgroups
 from tests.system import image
 from tests.system.serving import REAL, Served, serving
 
-GROUP = "/lxt-engines"
+GROUP = f"/lxt-engines-{os.getpid()}"
 PYRUN = Path(sys.executable).with_name("pyrun")
 SECONDS = 120
 """More than any call takes, in the guest too: a test that hangs says so."""
