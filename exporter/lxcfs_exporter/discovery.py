@@ -1,9 +1,10 @@
-"""Which cgroups are containers, told by their paths: no runtime's socket is asked.
+"""Which cgroups are containers, told by their paths: no runtime's socket is asked, and none must run.
 
 Every hierarchy that accounts something is walked once for each scrape, from its root down to the containers and no
 further: what is below a container is part of it. A container is the union of one path in all hierarchies, since it may
 be missing in one. How runtimes name cgroups: the OCI runtime specification ("Cgroups Path") and each runtime's manual.
-What a cgroup says is `lxcfs_py.cgroup`'s matter, and how it is shown is `collectors`'.
+What a cgroup says is `lxcfs_py.cgroup`'s matter, what people call a container `records`', and how it is shown is
+`collectors`'.
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from lxcfs_exporter import processes
+from lxcfs_exporter.identity import Identity
+from lxcfs_exporter.records import Asked, Records
 from lxcfs_py.cgroup import hierarchy, parse
 from lxcfs_py.cgroup.hierarchy import Hierarchies, Mount
 from lxcfs_py.cgroup.model import Part
@@ -89,6 +93,8 @@ class Container(NamedTuple):
     """What is accounted to an ancestor and not to this cgroup."""
     directories: tuple[tuple[str, int], ...]
     """Its directory and inode number in each hierarchy where it was seen: another number is another container."""
+    identity: Identity = Identity()
+    """What people call it; `identity.name` is never empty, and `identity.runtime` may say more than the path does."""
 
 
 class Found(NamedTuple):
@@ -153,6 +159,7 @@ class Discovery:
                 "mount cgroup2 at /sys/fs/cgroup, or share the host's with this container",
             )
         self._names: dict[str, Name | None] = {}
+        self._records = Records(host)
 
     def find(self) -> Found:
         """Walk once; a directory that goes away meanwhile is no error."""
@@ -168,7 +175,11 @@ class Discovery:
                     if missing:
                         without[path] = missing
         containers = [self._container(path, places[path], without.get(path, frozenset())) for path in sorted(places)]
-        return Found(tuple(containers), tuple(errors))
+        identities = self._records.of(
+            Asked(each.runtime, each.name, each.id, *each.directories[0]) for each in containers
+        )
+        errors += self._records.errors()
+        return Found(tuple(map(_identified, containers, identities)), tuple(errors))
 
     def alive(self, container: Container) -> bool:
         """Whether all its directories are still those that were found."""
@@ -227,6 +238,10 @@ class Discovery:
         return Container(path, name.runtime, name.name, Cgroup(self._hierarchies, paths), without, directories)
 
 
+def _identified(container: Container, identity: Identity) -> Container:
+    return container._replace(identity=identity.over(Identity(container.name, runtime=container.runtime)))
+
+
 def _keys(mount: Mount) -> Iterable[str]:
     return mount.controllers if mount.version == 1 else ("",)
 
@@ -265,21 +280,5 @@ class Starts:
 
     def _oldest(self, directory: str) -> int | None:
         """Least start time, ticks since boot, of the processes of a cgroup and all below it."""
-        starts: list[int] = []
-        waiting = [directory]
-        while waiting:
-            current = waiting.pop()
-            try:
-                pids = self._host.read(f"{current}/cgroup.procs").split()
-                waiting.extend(f"{current}/{name}" for name, _ in self._host.directories(current))
-            except OSError:
-                continue
-            starts.extend(start for pid in pids if (start := self._start(pid.decode())) is not None)
-        return min(starts, default=None)
-
-    def _start(self, pid: str) -> int | None:
-        path = f"proc/{pid}/stat"
-        try:
-            return int(parse.process_stat(self._host.read(path), path)["starttime"])
-        except (OSError, ParseError):
-            return None
+        starts = (processes.stat(self._host, pid, "starttime") for pid in processes.of(self._host, directory))
+        return min((start for start in starts if start is not None), default=None)

@@ -173,7 +173,7 @@ class Scrape:
             *(Kind.INFO, "lxcfs_exporter_build_info", "Version of the exporter and of its Python."),
             [(braced(version.items()), 1)],
         )
-        runtimes = Counter(each.runtime for each in containers)
+        runtimes = Counter(each.identity.runtime for each in containers)
         yield Family(
             *(Kind.GAUGE, "lxcfs_exporter_containers", "Containers that were found, by the runtime that made them."),
             [_named("runtime", name, count) for name, count in sorted(runtimes.items())],
@@ -206,11 +206,13 @@ def _named(label: str, name: str, value: float) -> Sample:
 
 
 def _labels(container: Container) -> Labels:
-    return Labels(_text(container.id), _text(container.name))
+    known = container.identity
+    names = (known.name, known.image, known.container, known.namespace, known.pod)
+    return Labels(*map(_text, (container.id, *names)))
 
 
 def _info(container: Container) -> Mapping[str, str]:
-    return {"runtime": container.runtime}
+    return {name: _text(value) for name, value in container.identity.info().items()}
 
 
 @contextlib.contextmanager
