@@ -1,4 +1,4 @@
-"""Command lxcfs-exporter: arguments -> one running exporter; the only place that prints an error.
+"""Command lxcfs-exporter: arguments -> one running exporter, or one scrape; the only place that prints an error.
 
 Exit status: 0 after SIGTERM or SIGINT, 1 for a failure, 2 for a wrong command line. Option names follow the Prometheus
 project's exporters.
@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import logging
+import os
 import signal
 import socket
 import sys
+import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 import lxcfs_py
-from lxcfs_exporter import completion, discovery, listening
+from lxcfs_exporter import completion, discovery, exposition, listening, once
 from lxcfs_exporter.collectors import COLLECTORS, Collector
 from lxcfs_exporter.connection import Limits
 from lxcfs_exporter.discovery import Discovery, Rules
@@ -63,7 +66,7 @@ def parser() -> argparse.ArgumentParser:
     made = _Parser(
         prog=PROGRAM,
         description="Serve the resources of every container of this host to Prometheus.",
-        epilog=f"`{PROGRAM} completion bash|zsh|fish` prints a shell's completion script.",
+        epilog=f"`{PROGRAM} once [--json]` prints one scrape, `completion bash|zsh|fish` a shell's completion.",
         allow_abbrev=False,
     )
     made.add_argument(
@@ -86,6 +89,27 @@ def parser() -> argparse.ArgumentParser:
         "--web.max-requests", dest="max_requests", metavar="N", type=_positive, default=40,
         help="connections at once (default: 40)",
     )  # fmt: skip
+    _choose(made)
+    made.add_argument("--debug", action="store_true", help="log every request, and errors with a traceback")
+    made.add_argument("--version", action="version", version=f"{PROGRAM} {lxcfs_py.__version__}")
+    return made
+
+
+def once_parser() -> argparse.ArgumentParser:
+    """That of `once`."""
+    made = _Parser(
+        prog=f"{PROGRAM} once",
+        description="Print one scrape, as Prometheus' text or as JSON by container.",
+        allow_abbrev=False,
+    )
+    made.add_argument("--json", action="store_true", help="a document with a list of containers")
+    _choose(made)
+    made.add_argument("--debug", action="store_true", help="log errors with a traceback")
+    return made
+
+
+def _choose(made: argparse.ArgumentParser) -> None:
+    """Options that say of which containers what is told."""
     made.add_argument(
         "--cgroup.include", dest="include", metavar="GLOB", action="append", default=[],
         help="cgroups that are containers too, as /system.slice/*.service; ** crosses slashes; may be repeated",
@@ -102,25 +126,21 @@ def parser() -> argparse.ArgumentParser:
         made.add_argument(
             f"--no-collector.{row.name}", dest=f"collector_{row.name}", action="store_false", help=argparse.SUPPRESS
         )
-    made.add_argument("--debug", action="store_true", help="log every request, and errors with a traceback")
-    made.add_argument("--version", action="version", version=f"{PROGRAM} {lxcfs_py.__version__}")
-    return made
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the exit status."""
     words = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        if words[:1] == ["completion"]:
-            print(_completion(words[1:]), end="")
-            return 0
-        options = parser().parse_args(words)
-        logging.basicConfig(
-            stream=sys.stderr,
-            level=logging.DEBUG if options.debug else logging.INFO,
-            format=f"{PROGRAM}: level=%(levelname)s %(message)s",
-        )
-        _serve(options)
+        command = _COMMANDS.get(words[0]) if words else None
+        if command is None:
+            _serve(words)
+        else:
+            command(words[1:])
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except (Error, OSError) as error:
         if "--debug" in words:
             traceback.print_exc()
@@ -130,7 +150,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _completion(words: Sequence[str]) -> str:
+def _log(debug: bool) -> None:
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=logging.DEBUG if debug else logging.INFO,
+        format=f"{PROGRAM}: level=%(levelname)s %(message)s",
+    )
+
+
+def _complete(words: Sequence[str]) -> None:
     if len(words) != 1 or words[0] not in completion.SHELLS:
         raise UsageError("completion takes the name of a shell", f"one of {', '.join(completion.SHELLS)}")
     options = [
@@ -141,10 +169,26 @@ def _completion(words: Sequence[str]) -> str:
         )
         for action in parser()._actions
     ]
-    return completion.SHELLS[words[0]](PROGRAM, options)
+    print(completion.SHELLS[words[0]](PROGRAM, options), end="")
 
 
-def _serve(options: argparse.Namespace) -> None:
+def _once(words: Sequence[str]) -> None:
+    options = once_parser().parse_args(words)
+    _log(options.debug)
+    text = _exposition(options).text(exposition.negotiate("", "")).decode()
+    if options.json:
+        print(json.dumps(once.document(text, time.time()), indent=1))
+    else:
+        print(text, end="")
+
+
+_COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {"completion": _complete, "once": _once}
+"""By the first word; without one of them it serves."""
+
+
+def _serve(words: Sequence[str]) -> None:
+    options = parser().parse_args(words)
+    _log(options.debug)
     addresses = [listening.parse_address(text) for text in options.addresses or [":9753"]]
     if options.systemd_socket and options.addresses:
         raise UsageError("--web.systemd-socket and --web.listen-address exclude each other", "leave one of them out")

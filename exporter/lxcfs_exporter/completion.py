@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+_COMMANDS = ("completion", "once")
+
 
 class Option(NamedTuple):
     """One option."""
@@ -18,9 +20,10 @@ class Option(NamedTuple):
 
 def _bash(program: str, options: Sequence[Option]) -> str:
     valued = "|".join(option.name for option in options if option.value is not None)
-    names = " ".join(("completion", *(option.name for option in options)))
+    names = " ".join((*_COMMANDS, *(option.name for option in options)))
     return f"""_lxcfs_exporter() {{
     local words="{names}"
+    [ "${{COMP_WORDS[1]}}" = once ] && words="--json $words"
     case ${{COMP_WORDS[COMP_CWORD-1]}} in
         {valued}) words= ;;
         completion) words="{" ".join(SHELLS)}" ;;
@@ -37,7 +40,8 @@ def _zsh(program: str, options: Sequence[Option]) -> str:
         text = option.help.translate({ord(char): f"\\{char}" for char in "[]:"}).replace("'", "")
         value = "" if option.value is None else f":{option.value.lower()}:"
         lines.append(f"  '*{option.name}[{text}]{value}' \\")
-    return "\n".join((*lines, "  '1::command:(completion)' \\", f"  '2::shell:({' '.join(SHELLS)})'", ""))
+    lines.append("  '--json[with once]' \\")
+    return "\n".join((*lines, f"  '1::command:({' '.join(_COMMANDS)})' \\", f"  '2::shell:({' '.join(SHELLS)})'", ""))
 
 
 def _fish(program: str, options: Sequence[Option]) -> str:
@@ -46,7 +50,8 @@ def _fish(program: str, options: Sequence[Option]) -> str:
         needs = "" if option.value is None else " -r"
         text = option.help.replace("'", "")
         lines.append(f"complete -c {program} -l {option.name.lstrip('-')}{needs} -d '{text}'")
-    lines.append(f"complete -c {program} -n __fish_use_subcommand -a completion")
+    lines.append(f"complete -c {program} -n __fish_use_subcommand -a '{' '.join(_COMMANDS)}'")
+    lines.append(f"complete -c {program} -n '__fish_seen_subcommand_from once' -l json")
     lines.append(f"complete -c {program} -n '__fish_seen_subcommand_from completion' -a '{' '.join(SHELLS)}'")
     return "\n".join((*lines, ""))
 

@@ -31,6 +31,8 @@ USAGE = [
     (["--web.listen"], "--web.listen"),
     (["--web.systemd-socket", "--web.listen-address", ":1"], "exclude each other"),
     (["stray"], "stray"),
+    (["once", "stray"], "stray"),
+    (["once", "--web.listen-address", ":1"], "--web.listen-address"),
     (["completion"], "completion"),
     (["completion", "tcsh"], "completion"),
 ]
@@ -199,6 +201,9 @@ COMPLETED = [
     (["--web.l"], ["--web.listen-address"]),
     (["--no-collector.me"], ["--no-collector.memory"]),
     (["comp"], ["completion"]),
+    (["on"], ["once"]),
+    (["once", "--js"], ["--json"]),
+    (["--js"], []),
     (["completion", ""], ["bash", "zsh", "fish"]),
     (["--web.listen-address", ""], []),
 ]
