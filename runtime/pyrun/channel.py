@@ -77,6 +77,11 @@ class Channel:
     def close(self) -> None:
         self._socket.close()
 
+    def finish(self) -> None:
+        """Have the other side see the end, and hear on."""
+        with contextlib.suppress(OSError):  # it is gone
+            self._socket.shutdown(_socket.SHUT_WR)
+
     def send(self, message: Message) -> None:
         """Nothing happens where the other side is gone: the receiving end is where that is noticed."""
         rights = array.array("i", message.descriptors)

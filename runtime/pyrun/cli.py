@@ -217,7 +217,7 @@ Exits with the command's status, 128 + N where signal N ended it, 255 where it c
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; its exit status."""
-    _fill_streams()
+    fill_streams()
     words = sys.argv[1:] if argv is None else argv
     options = Parsed({}, ())
     try:
@@ -235,7 +235,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _failed(error, options)
 
 
-def _fill_streams() -> None:
+def fill_streams() -> None:
     """Open /dev/null where the caller closed a standard stream, or what is opened next would be the container's."""
     while (descriptor := os.open("/dev/null", os.O_RDWR)) <= 2:
         os.set_inheritable(descriptor, True)
@@ -251,6 +251,12 @@ def _dispatch(options: Parsed) -> int:
         return 0
     if not options.words:
         raise UsageError("which command?", "pyrun --help")
+    return run(options, lambda warning: _log(options, "warning", warning), lambda _: None)
+
+
+def run(options: Parsed, warn: Callable[[str], None], made: Callable[[int], None]) -> int:
+    """Run the command that the words after the general options are; its exit status. Raises; `warn` and `made` as in a
+    Call."""
     name, *rest = options.words
     command = next((command for command in COMMANDS if command.name == name), None)
     if command is None:
@@ -262,7 +268,7 @@ def _dispatch(options: Parsed) -> int:
     arguments.check_count(command, parsed.words)
     if name in _SETTABLE:
         options = _with_settings(options)
-    return _RUN[name](Call(options, parsed, lambda warning: _log(options, "warning", warning)))
+    return _RUN[name](Call(options, parsed, warn, made))
 
 
 def _with_settings(options: Parsed) -> Parsed:

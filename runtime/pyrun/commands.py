@@ -10,7 +10,7 @@ from lxcfs_py.errors import Conflict, Error, NotFound, UsageError
 from lxcfs_py.record import TYPE_CHECKING, NamedTuple
 from pyrun import jsontext
 from pyrun.arguments import Parsed
-from pyrun.store import State, Store, check_id
+from pyrun.store import State, Store, check_id, usual
 
 if TYPE_CHECKING:
     from typing import Any
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from pyrun.container import Request
     from pyrun.planning import Lxcfs, Wishes
     from pyrun.spec import Spec
-
-STATE_ROOT = "/run/pyrun"
 
 Warn = Callable[[str], None]
 
@@ -33,6 +31,8 @@ class Call(NamedTuple):
     """The command's."""
     warn: Warn
     """Takes what is not as asked for and no failure either."""
+    made: Callable[[int], None]
+    """Takes the pid of a process that was made and that nobody waits for."""
 
     def tell(self, message: str) -> None:
         """What a person who waits for a container may like to know; `create` has given its streams to the container."""
@@ -65,7 +65,7 @@ def create(call: Call) -> int:
         print(request.plan.describe(), end="")
     else:
         _seal(request)
-        container.create(_store(call), request, _warned(call, request))
+        call.made(container.create(_store(call), request, _warned(call, request)))
     return 0
 
 
@@ -100,6 +100,7 @@ def execute(call: Call) -> int:
         cache=os.path.join(_store(call).root, container.FILTERS),
         passed=passed,
         below=_below(call, recorded),
+        made=call.made,
         detach=call.own.has("--detach"),
         pid_file=call.own.get("--pid-file") or None,
         pidfd_socket=call.own.get("--pidfd-socket") or None,
@@ -290,7 +291,8 @@ def events(call: Call) -> int:
         interval = quantities.duration(call.own.get("--interval") or "5s")
     except UsageError as error:
         raise UsageError(f"events: --interval: {error.message}", error.hint) from None
-    events.follow(store, container_id, interval, tell)
+    for event in events.follow(store, container_id, interval):
+        tell(event)
     return 0
 
 
@@ -326,13 +328,7 @@ def _table(states: Sequence[Mapping[str, object]]) -> str:
 
 
 def _store(call: Call) -> Store:
-    given = call.general.get("--root")
-    if given or (os.geteuid() == 0 and not os.environ.get("XDG_RUNTIME_DIR")):
-        return Store(given or STATE_ROOT)
-    from lxcfs_py.host import Host
-    from pyrun import rootless
-
-    return Store(rootless.state_root() if rootless.ordinary(Host(keep=0)) else STATE_ROOT)
+    return usual(call.general.get("--root"))
 
 
 def _run(call: Call, request: Request) -> int:

@@ -87,8 +87,8 @@ class Made(NamedTuple):
 # Making -------------------------------------------------------------------------------------------------------------
 
 
-def create(store: Store, request: Request, warn: Callable[[str], None]) -> None:
-    """A container in the state "created"; `warn` is called with what is not as asked for."""
+def create(store: Store, request: Request, warn: Callable[[str], None]) -> int:
+    """A container in the state "created", its init's pid; `warn` is called with what is not as asked for."""
     if request.plan.terminal and request.console_socket is None:
         raise Error("process.terminal: a created container has nobody to give its terminal to", "use --console-socket")
 
@@ -102,6 +102,7 @@ def create(store: Store, request: Request, warn: Callable[[str], None]) -> None:
     made.init.close()
     os.close(made.pidfd)
     made.entry.unlock()
+    return made.state.pid
 
 
 class Parent:

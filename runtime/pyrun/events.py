@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import select
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
 
@@ -25,9 +25,8 @@ def used(store: Store, container_id: str) -> Event:
     return _used(_running(store, container_id))
 
 
-def follow(store: Store, container_id: str, interval: float, tell: Callable[[Event], None]) -> None:
-    """Tell of use every `interval` seconds, and of each process killed for want of memory, until the container
-    ends."""
+def follow(store: Store, container_id: str, interval: float) -> Iterator[Event]:
+    """Its use every `interval` seconds, and each process killed for want of memory, until the container ends."""
     recorded = _running(store, container_id)
     directories = cgroups.recorded(recorded.cgroups)
     with ExitStack() as held:
@@ -45,11 +44,11 @@ def follow(store: Store, container_id: str, interval: float, tell: Callable[[Eve
                 _quiet(descriptor, alarms[descriptor])
             before, kills = kills, max(kills, cgroups.oom_kills(directories))
             for _ in range(before, kills):
-                tell({"type": "oom", "id": recorded.id})
+                yield {"type": "oom", "id": recorded.id}
             if pidfd in ready:
                 return
             if time.monotonic() >= due:
-                tell(_used(recorded))
+                yield _used(recorded)
                 due += interval
 
 

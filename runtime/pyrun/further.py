@@ -41,6 +41,10 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
 
+def _nobody(_: int) -> None:
+    """Nobody asks for the pid."""
+
+
 class Request(NamedTuple):
     """What is to be executed where, and what the caller gets of it."""
 
@@ -60,6 +64,8 @@ class Request(NamedTuple):
     """Where a pidfd of it is sent."""
     console_socket: str | None = None
     """Where the master of its terminal is sent."""
+    made: Callable[[int], None] = _nobody
+    """Takes its pid, with `detach`."""
 
 
 def enterable(entry: Entry, *, paused_too: bool) -> State:
@@ -127,6 +133,7 @@ def _attend(child: Channel, pid: int, pidfd: int, request: Request, warn: Callab
         write(request.pid_file, str(pid).encode())
     if request.detach:
         _let_go(child)
+        request.made(pid)
         return 0
     with foreground.Foreground() as attached:
         if master >= 0:

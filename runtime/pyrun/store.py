@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from _thread import get_native_id
 from collections.abc import Mapping
 
 from lxcfs_py.errors import Conflict, NotFound, UsageError
@@ -24,6 +25,8 @@ from pyrun import jsontext
 
 _ID_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+-.")
 _ID_LONGEST = 255
+_ROOT = "/run/pyrun"
+"""Where root's containers are recorded."""
 
 
 class State(NamedTuple):
@@ -163,7 +166,7 @@ class Entry:
 
     def remove(self) -> None:
         """Take the directory away; the ID is free at once. Does not follow mounts or links."""
-        gone = os.path.join(os.path.dirname(self.directory), f".gone-{os.getpid()}-{self.id}"[:255])
+        gone = os.path.join(os.path.dirname(self.directory), f".gone-{get_native_id()}-{self.id}"[:255])
         try:
             os.rename(self.directory, gone)
         except FileNotFoundError:
@@ -225,6 +228,16 @@ class Store:
         return sorted(name for name in names if not name.startswith("."))
 
 
+def usual(root: str = "") -> Store:
+    """The store at `root`, or the caller's own where that is ""."""
+    if root or (os.geteuid() == 0 and not os.environ.get("XDG_RUNTIME_DIR")):
+        return Store(root or _ROOT)
+    from lxcfs_py.host import Host
+    from pyrun import rootless
+
+    return Store(rootless.state_root() if rootless.ordinary(Host(keep=0)) else _ROOT)
+
+
 class _Locked:
     """A file's exclusive lock for the length of a `with`."""
 
@@ -256,7 +269,7 @@ def check_id(container_id: str) -> None:
 
 def write(path: str, text: bytes) -> None:
     """A file's whole content, by rename: a reader sees the old or the new one."""
-    fresh = f"{path}.{os.getpid()}"
+    fresh = f"{path}.{get_native_id()}"
     with open(fresh, "wb") as file:
         file.write(text)
     os.rename(fresh, path)
