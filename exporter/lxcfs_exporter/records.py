@@ -142,6 +142,7 @@ class Records:
                 mark = self._mark(source)
                 said = self._read_beside(source, bundle.owner, asked.name) if mark else Identity()
                 if said.name:
+                    base = Identity(runtime=base.runtime)  # annotations of the engine's own are not the user's labels
                     return _Kept(said.over(base).bounded(), base, source, bundle.owner, mark)
         return _Kept(base.bounded(), base)
 

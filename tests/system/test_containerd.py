@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests import cgroups
-from tests.system import engines, image
+from tests.system import engines, image, named
 from tests.system.engines import GROUP, PYRUN, SECONDS, Done, Engines, await_true, output
 
 pytestmark = pytest.mark.system
@@ -94,3 +94,22 @@ def test_a_task_is_asked_paused_resumed_killed_and_removed(engine: Engines) -> N
     assert "exit with non-zero exit code 137" in engine.ctr("tasks", "delete", name).stderr
     output(engine.ctr("containers", "delete", name))
     assert left(name) == []
+
+
+def test_the_exporter_knows_the_pod_of_a_container(engine: Engines) -> None:
+    """What containerd's CRI annotates, which is not in Debian's build of ctr: given by hand."""
+    said = {
+        "container-type": "container",
+        "container-name": "nginx",
+        "sandbox-name": "web-1",
+        "sandbox-namespace": "shop",
+    }
+    annotations = [f"--annotation=io.kubernetes.cri.{key}={value}" for key, value in said.items()]
+    name = f"{next(_numbers):064}"
+    output(run(engine, name, "sleep", "1000", options=("--detach", *annotations)))
+    try:
+        (found,) = (each.identity for each in named.containers(GROUP))
+        assert (found.runtime, found.container, found.pod, found.namespace) == ("containerd", "nginx", "web-1", "shop")
+    finally:
+        output(engine.ctr("tasks", "delete", "--force", name))
+        output(engine.ctr("containers", "delete", name))

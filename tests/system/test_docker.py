@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests import cgroups
-from tests.system import engines, image
+from tests.system import engines, image, named
 from tests.system.engines import GROUP, PYRUN, SECONDS, Done, Engines, await_true, output
 
 pytestmark = pytest.mark.system
@@ -235,3 +235,17 @@ def test_buildkit_builds_by_what_is_called_runc(engine: Engines) -> None:
 def test_a_container_has_the_network_that_docker_makes_by_a_hook(engine: Engines) -> None:
     devices = output(engine.docker("run", "--rm", IMAGE, "cat", "/proc/net/dev"))
     assert {line.split(":")[0].strip() for line in devices.splitlines()[2:]} == {"lo", "eth0"}
+
+
+def test_the_exporter_calls_a_container_as_people_do(engine: Engines) -> None:
+    """Where this dockerd keeps its files no setting tells: the shim's bundle does."""
+    options = ("--detach", "--name=web", "--label=com.docker.compose.project=shop")
+    container = output(run(engine, "sleep", "1000", options=options))
+    try:
+        assert named.names(GROUP) == [("docker", "web", IMAGE)]
+        (found,) = named.containers(GROUP)
+        assert found.identity.info()["container_label_com_docker_compose_project"] == "shop"
+        output(engine.docker("rename", "web", "shop"))
+        assert named.names(GROUP) == [("docker", "shop", IMAGE)]
+    finally:
+        output(engine.docker("rm", "--force", container))

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests import cgroups
-from tests.system import engines, image
+from tests.system import engines, image, named
 from tests.system.engines import GROUP, PYRUN, SECONDS, Done, Engines, await_true, output
 from tests.system.test_podman import remove
 
@@ -214,3 +214,13 @@ def test_a_file_is_built_into_an_image_and_runs(engine: Engines) -> None:
     working = output(buildah(engine, "from", image.NAME))
     general = ["--isolation=oci", f"--runtime={PYRUN}", "--network=none"]
     assert buildah(engine, "run", *general, working, "sh", "-c", "exit 4").returncode == 4
+
+
+def test_the_exporter_calls_a_container_as_people_do(engine: Engines) -> None:
+    """Where this Podman keeps its files no setting tells: conmon's command line does."""
+    container = output(run(engine, "sleep", "1000", options=("--detach", "--name=web")))
+    try:
+        assert named.names(GROUP) == [("podman", "web", image.NAME)]
+    finally:
+        output(podman(engine, "rm", "--force", "--time=0", container))
+        await_none_left()

@@ -12,8 +12,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.system import engines, image
-from tests.system.engines import PYRUN, Done, Engines, await_true, output
+from tests import cgroups
+from tests.system import engines, image, named
+from tests.system.engines import GROUP, PYRUN, Done, Engines, await_true, output
 from tests.system.test_pyrun_rootless import NAMES, UID, closed
 
 pytestmark = pytest.mark.system
@@ -156,3 +157,16 @@ def test_nothing_of_containers_that_are_gone_is_left(engine: Engines) -> None:
     own = engine.own(f"/run/user/{UID}/pyrun")
     await_true(lambda: [path.name for path in own.iterdir() if not path.name.startswith(".")] == [])
     assert not engine.own("/run/pyrun").exists()
+
+
+def test_the_exporter_calls_a_container_as_its_user_does(engine: Engines) -> None:
+    """In a cgroup as Podman makes it where one is delegated to the user."""
+    container = output(run(engine, "sleep", "1000", options=("--detach", "--name=web")))
+    pid = int(output(podman(engine, "inspect", "--format={{.State.Pid}}", container)))
+    with cgroups.made(f"{GROUP}/libpod-{container}") as path:
+        try:
+            for top in cgroups.hierarchies():
+                output(engine.call("sh", "-c", f"echo {pid} > {top}{path}/cgroup.procs"))
+            assert named.names(GROUP) == [("podman", "web", image.NAME)]
+        finally:
+            output(podman(engine, "rm", "--force", "--time=0", container))
