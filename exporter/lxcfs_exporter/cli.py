@@ -29,6 +29,8 @@ from lxcfs_exporter.discovery import Discovery, Rules
 from lxcfs_exporter.exposition import Exposition
 from lxcfs_exporter.gate import Gate
 from lxcfs_exporter.listening import Address
+from lxcfs_exporter.nri import Known
+from lxcfs_exporter.plugin import Plugin
 from lxcfs_exporter.scrape import Scrape
 from lxcfs_exporter.server import Server
 from lxcfs_exporter.settings import Settings
@@ -88,6 +90,10 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--web.max-requests", dest="max_requests", metavar="N", type=_positive, default=40,
         help="connections at once (default: 40)",
+    )  # fmt: skip
+    made.add_argument(
+        "--nri.socket", dest="nri", metavar="PATH", type=_path,
+        help="socket of containerd or CRI-O, as /var/run/nri/nri.sock, that tells of pods and their labels",
     )  # fmt: skip
     _choose(made)
     made.add_argument("--debug", action="store_true", help="log every request, and errors with a traceback")
@@ -175,7 +181,7 @@ def _complete(words: Sequence[str]) -> None:
 def _once(words: Sequence[str]) -> None:
     options = once_parser().parse_args(words)
     _log(options.debug)
-    text = _exposition(options).text(exposition.negotiate("", "")).decode()
+    text = _exposition(options, Known()).text(exposition.negotiate("", "")).decode()
     if options.json:
         print(json.dumps(once.document(text, time.time()), indent=1))
     else:
@@ -193,22 +199,23 @@ def _serve(words: Sequence[str]) -> None:
     if options.systemd_socket and options.addresses:
         raise UsageError("--web.systemd-socket and --web.listen-address exclude each other", "leave one of them out")
     settings = Settings(options.web_config)
-    site = Site(_exposition(options), options.telemetry_path, f"{PROGRAM} {lxcfs_py.__version__}")
     with contextlib.ExitStack() as stack:
         stop = _stop_on_signals(stack)
+        known = stack.enter_context(Plugin(options.nri)).known if options.nri else Known()
+        site = Site(_exposition(options, known), options.telemetry_path, f"{PROGRAM} {lxcfs_py.__version__}")
         listeners = _given(stack) if options.systemd_socket else [_listen(stack, address) for address in addresses]
         service.notify("READY=1")
         Server(Gate(site, settings), listeners, Limits(options.max_requests)).serve(stop)
     log.info("msg=stopped")
 
 
-def _exposition(options: argparse.Namespace) -> Exposition:
-    """What there is to tell, of the containers and of this process."""
+def _exposition(options: argparse.Namespace, known: Known) -> Exposition:
+    """What there is to tell, of the containers and of this process; `known` is what runtimes told of them."""
     rules = Rules(tuple(map(discovery.glob, options.include)), tuple(map(discovery.glob, options.exclude)))
     host = Host(keep=0)
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
-    return Exposition(Scrape(host, Discovery(host, rules), chosen(options)), _PATIENCE, registry)
+    return Exposition(Scrape(host, Discovery(host, rules, known.get), chosen(options)), _PATIENCE, registry)
 
 
 def chosen(options: argparse.Namespace) -> list[Collector]:

@@ -10,7 +10,7 @@ What a cgroup says is `lxcfs_py.cgroup`'s matter, what people call a container `
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from lxcfs_exporter import processes
@@ -142,9 +142,12 @@ def _unescaped(name: str) -> str:
 
 
 class Discovery:
-    """Walks one machine's hierarchies. Keeps what paths mean from one walk to the next, for those still there."""
+    """Walks one machine's hierarchies. Keeps what paths mean from one walk to the next, for those still there.
 
-    def __init__(self, host: Host, rules: Rules) -> None:
+    `told` says what a runtime told of an ID (`nri`), beside what it recorded.
+    """
+
+    def __init__(self, host: Host, rules: Rules, told: Callable[[str], Identity | None] = lambda _: None) -> None:
         found = hierarchy.find(host).mounts
         self._host = host
         self._rules = rules
@@ -159,7 +162,7 @@ class Discovery:
                 "mount cgroup2 at /sys/fs/cgroup, or share the host's with this container",
             )
         self._names: dict[str, Name | None] = {}
-        self._records = Records(host)
+        self._records = Records(host, told)
 
     def find(self) -> Found:
         """Walk once; a directory that goes away meanwhile is no error."""

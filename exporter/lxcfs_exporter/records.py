@@ -14,7 +14,7 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from lxcfs_exporter import identity, processes
@@ -89,10 +89,14 @@ class _Kept(NamedTuple):
 
 
 class Records:
-    """Keeps what is known of containers from one scrape to the next, for those that are asked for again."""
+    """Keeps what is known of containers from one scrape to the next, for those that are asked for again.
 
-    def __init__(self, host: Host) -> None:
+    `told` says what a runtime told of an ID, which counts more.
+    """
+
+    def __init__(self, host: Host, told: Callable[[str], Identity | None] = lambda _: None) -> None:
         self._host = host
+        self._told = told
         self._known: dict[tuple[str, int], _Kept] = {}
         self._stored: dict[str, tuple[tuple[int, int, int], dict[str, Identity]]] = {}
         self._errors: list[Exception] = []
@@ -103,7 +107,8 @@ class Records:
         for asked in containers:
             place = (asked.directory, asked.inode)
             kept[place] = known = self._again(asked, self._known.get(place))
-            found.append(known.identity)
+            told = self._told(asked.name)
+            found.append(told.over(known.identity) if told else known.identity)
         self._known = kept
         self._stored = {
             path: self._stored[path] for path in {known.source for known in kept.values()} & {*self._stored}

@@ -24,6 +24,7 @@ COMMAND = [sys.executable, "-c", "import sys; from lxcfs_exporter.cli import mai
 USAGE = [
     (["--web.listen-address", "9753"], '"9753" is not an address to listen on'),
     (["--web.telemetry-path", "metrics"], '"metrics" is not a path'),
+    (["--nri.socket", "nri.sock"], '"nri.sock" is not a path'),
     (["--web.max-requests", "0"], "--web.max-requests"),
     (["--web.max-requests", "x"], "--web.max-requests"),
     (["--cgroup.include", "docker/*"], '"docker/*" is not a pattern of cgroup paths'),

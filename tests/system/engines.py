@@ -58,9 +58,11 @@ _CONTAINERD = """
 version = 2
 root = "{0}/containerd"
 state = "{0}/containerd-state"
-disabled_plugins = ["io.containerd.grpc.v1.cri"]
+disabled_plugins = [{1}]
 [grpc]
 address = "{0}/containerd.sock"
+[ttrpc]
+address = "{0}/containerd.sock.ttrpc"
 """
 
 
@@ -128,11 +130,12 @@ def remove_buildkits() -> None:
 
 
 @contextmanager
-def containerd(engine: Engines) -> Iterator[None]:
-    """It runs and has the image."""
+def containerd(engine: Engines, settings: str = "", path: str = os.environ["PATH"]) -> Iterator[None]:
+    """It runs; `settings` are its plugins', that for Kubernetes among them, and `path` has it and its shims."""
     config = engine.directory / "containerd.toml"
-    config.write_text(_CONTAINERD.format(engine.directory))
-    with _daemon(engine, "containerd.sock", os.environ["PATH"], "containerd", "--config", str(config)):
+    disabled = "" if settings else '"io.containerd.grpc.v1.cri"'
+    config.write_text((_CONTAINERD + settings).format(engine.directory, disabled))
+    with _daemon(engine, "containerd.sock", path, "containerd", "--config", str(config)):
         yield
 
 

@@ -12,6 +12,7 @@ import json
 import shutil
 import subprocess
 import tarfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -26,21 +27,21 @@ _TEXTS = {
 }
 
 
-def save(path: Path) -> None:
+def save(path: Path, name: str = NAME, command: Sequence[str] = ("sh",)) -> None:
     """Write the image; skips where a program that it needs is missing."""
     layer = _layer()
     config = json.dumps(
         {
             "architecture": "amd64",
             "os": "linux",
-            "config": {"Env": ["PATH=/bin"], "Cmd": ["sh"]},
+            "config": {"Env": ["PATH=/bin"], "Cmd": command},
             "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(layer).hexdigest()}"]},
         }
     ).encode()
-    name = f"{hashlib.sha256(config).hexdigest()}.json"
-    manifest = json.dumps([{"Config": name, "RepoTags": [NAME], "Layers": ["layer.tar"]}]).encode()
+    file = f"{hashlib.sha256(config).hexdigest()}.json"
+    manifest = json.dumps([{"Config": file, "RepoTags": [name], "Layers": ["layer.tar"]}]).encode()
     with tarfile.open(path, "w") as tar:
-        for member, content in ((name, config), ("layer.tar", layer), ("manifest.json", manifest)):
+        for member, content in ((file, config), ("layer.tar", layer), ("manifest.json", manifest)):
             _add(tar, member, content)
 
 
