@@ -182,7 +182,8 @@ class Discovery:
             Asked(each.runtime, each.name, each.id, *each.directories[0]) for each in containers
         )
         errors += self._records.errors()
-        return Found(tuple(map(_identified, containers, identities)), tuple(errors))
+        named = (each._replace(identity=known) for each, known in zip(containers, identities, strict=True))
+        return Found(tuple(named), tuple(errors))
 
     def alive(self, container: Container) -> bool:
         """Whether all its directories are still those that were found."""
@@ -239,10 +240,6 @@ class Discovery:
         directories = tuple((f"{mount.path}{path}", inode) for mount, inode in seen.items())
         # cpuset is not walked: most containers are in it where they are in cpu.
         return Container(path, name.runtime, name.name, Cgroup(self._hierarchies, paths), without, directories)
-
-
-def _identified(container: Container, identity: Identity) -> Container:
-    return container._replace(identity=identity.over(Identity(container.name, runtime=container.runtime)))
 
 
 def _keys(mount: Mount) -> Iterable[str]:

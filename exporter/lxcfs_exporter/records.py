@@ -86,6 +86,9 @@ class _Kept(NamedTuple):
     mark: tuple[int, int, int] | None = None
     """Of the source when it was read."""
     tries: int = _TRIES
+    told: Identity | None = None
+    """By the runtime, when `whole` was made."""
+    whole: Identity = Identity()
 
 
 class Records:
@@ -102,13 +105,13 @@ class Records:
         self._errors: list[Exception] = []
 
     def of(self, containers: Iterable[Asked]) -> list[Identity]:
-        """Of each, in their order; without a name where nothing is recorded."""
+        """Of each, in their order: the same object as before where nothing is new; the path's own words where nothing
+        is recorded."""
         kept, found = {}, []
         for asked in containers:
             place = (asked.directory, asked.inode)
-            kept[place] = known = self._again(asked, self._known.get(place))
-            told = self._told(asked.name)
-            found.append(told.over(known.identity) if told else known.identity)
+            kept[place] = known = self._telling(asked, self._again(asked, self._known.get(place)))
+            found.append(known.whole)
         self._known = kept
         self._stored = {
             path: self._stored[path] for path in {known.source for known in kept.values()} & {*self._stored}
@@ -120,12 +123,20 @@ class Records:
         told, self._errors = self._errors, []
         return told
 
+    def _telling(self, asked: Asked, known: _Kept) -> _Kept:
+        """With what the runtime tells now, and the path."""
+        told = self._told(asked.name)
+        if known.whole.name and told is known.told:
+            return known
+        whole = known.identity.over(Identity(asked.name, runtime=asked.runtime))
+        return known._replace(told=told, whole=told.over(whole) if told else whole)
+
     def _again(self, asked: Asked, known: _Kept | None) -> _Kept:
         if known is None or (known.tries < _TRIES and known.tries > 0):
             return self._first(asked, known.tries - 1 if known else _TRIES - 1)
         if known.source and (mark := self._mark(known.source)) not in (None, known.mark):
             said = self._read_beside(known.source, known.owner, asked.name)
-            return known._replace(identity=said.over(known.base).bounded(), mark=mark)
+            return known._replace(identity=said.over(known.base).bounded(), mark=mark, whole=Identity())
         return known
 
     def _first(self, asked: Asked, tries: int) -> _Kept:

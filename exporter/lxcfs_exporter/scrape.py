@@ -20,6 +20,7 @@ from dataclasses import fields, replace
 import lxcfs_py
 from lxcfs_exporter.collectors import Collector
 from lxcfs_exporter.discovery import Container, Discovery, Found, Starts
+from lxcfs_exporter.identity import Identity
 from lxcfs_exporter.scene import Observed, Scene
 from lxcfs_exporter.series import Family, Kind, Labels, Sample, Written, braced
 from lxcfs_py.cgroup import tree
@@ -59,6 +60,7 @@ class Scrape:
         self._now = now
         self._errors: Counter[tuple[str, str]] = Counter()
         self._written: dict[Labels, Written] = {}
+        self._infos: dict[str, tuple[Identity, Mapping[str, str]]] = {}
 
     @property
     def names(self) -> frozenset[str]:
@@ -110,8 +112,17 @@ class Scrape:
             if snapshot is not None:
                 labels = _labels(container)
                 written = self._written[labels] = known.get(labels) or Written(labels)
-                observed.append(Observed(written, snapshot, starts.get(container.id), _info(container)))
+                observed.append(Observed(written, snapshot, starts.get(container.id), self._info(container)))
+        self._infos = {each.id: self._infos[each.id] for each in containers if each.id in self._infos}
         return Scene(observed, self._now(), self._devices(), machine)
+
+    def _info(self, container: Container) -> Mapping[str, str]:
+        """Made once for each identity: labels may be many."""
+        known, info = self._infos.get(container.id, (None, {}))
+        if known is not container.identity:
+            info = {name: _text(value) for name, value in container.identity.info().items()}
+            self._infos[container.id] = container.identity, info
+        return info
 
     def _started(self, containers: Sequence[Container], machine: Machine) -> dict[str, float]:
         try:
@@ -209,10 +220,6 @@ def _labels(container: Container) -> Labels:
     known = container.identity
     names = (known.name, known.image, known.container, known.namespace, known.pod)
     return Labels(*map(_text, (container.id, *names)))
-
-
-def _info(container: Container) -> Mapping[str, str]:
-    return {name: _text(value) for name, value in container.identity.info().items()}
 
 
 @contextlib.contextmanager

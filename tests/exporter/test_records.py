@@ -40,7 +40,8 @@ def told(root: Path, *containers: Asked) -> list[tuple[str, str, str]]:
         records = Records(host)
         found = records.of(containers)
         assert records.errors() == []
-    return [(each.name or each.container, each.image, each.pod) for each in found]
+    names = ("" if each.name == one.name else each.name for each, one in zip(found, containers, strict=True))
+    return [(name or each.container, each.image, each.pod) for name, each in zip(names, found, strict=True)]
 
 
 @pytest.mark.parametrize(
@@ -105,7 +106,7 @@ def test_a_machine_is_asked_of_machined(tmp_path: Path) -> None:
     trees.write(
         tmp_path, {"run/systemd/machines/box": "NAME=box\nSERVICE=systemd-nspawn\nROOT=/var/lib/machines/box\n"}
     )
-    assert told(tmp_path, asked("systemd-nspawn", "box")) == [("box", "/var/lib/machines/box", "")]
+    assert told(tmp_path, asked("systemd-nspawn", "box")) == [("", "/var/lib/machines/box", "")]
 
 
 class TestMonitors:
@@ -177,14 +178,29 @@ def test_a_new_name_is_seen_at_the_next_scrape(tmp_path: Path) -> None:
 def test_what_is_written_down_late_is_found_and_what_never_is_is_given_up(tmp_path: Path) -> None:
     with trees.opened(tmp_path) as host:
         records = Records(host)
-        assert records.of([asked("containerd")]) == [Identity()]
+        assert records.of([asked("containerd")]) == [Identity(ID, runtime="containerd")]
         trees.write(tmp_path, {f"{TASK}/k8s.io/{ID}/config.json": config(POD)})
         assert [each.pod for each in records.of([asked("containerd")])] == ["web-1"]
         for _ in range(10):
-            assert records.of([asked("containerd", OTHER, inode=2)]) == [Identity()]
+            assert records.of([asked("containerd", OTHER, inode=2)]) == [Identity(OTHER, runtime="containerd")]
         trees.write(tmp_path, {f"{TASK}/k8s.io/{OTHER}/config.json": config(POD)})
-        assert records.of([asked("containerd", OTHER, inode=2)]) == [Identity()]
+        assert records.of([asked("containerd", OTHER, inode=2)]) == [Identity(OTHER, runtime="containerd")]
         assert [each.pod for each in records.of([asked("containerd", OTHER, inode=3)])] == ["web-1"]
+
+
+def test_what_a_runtime_tells_counts_more_and_is_no_new_object_each_time(tmp_path: Path) -> None:
+    told = {ID: Identity(pod="told", labels={"app": "web"})}
+    trees.write(tmp_path, {f"{TASK}/k8s.io/{ID}/config.json": config(POD)})
+    with trees.opened(tmp_path) as host:
+        records = Records(host, told.get)
+        (first,) = records.of([asked("containerd")])
+        assert (first.name, first.container, first.pod, first.labels) == (ID, "nginx", "told", {"app": "web"})
+        assert records.of([asked("containerd")])[0] is first
+        told[ID] = Identity(pod="anew")
+        assert [each.pod for each in records.of([asked("containerd")])] == ["anew"]
+        del told[ID]
+        (last,) = records.of([asked("containerd")])
+        assert (last.pod, records.of([asked("containerd")])[0] is last) == ("web-1", True)
 
 
 class TestHostile:
@@ -195,7 +211,7 @@ class TestHostile:
     def errors(self, root: Path, container: Asked) -> list[str]:
         with trees.opened(root) as host:
             records = Records(host)
-            assert records.of([container]) == [Identity()]
+            assert records.of([container]) == [Identity(container.name, runtime=container.runtime)]
             return [type(error).__name__ for error in records.errors()]
 
     def test_a_pipe_is_not_waited_for(self, tmp_path: Path) -> None:
