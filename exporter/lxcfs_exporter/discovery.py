@@ -1,4 +1,5 @@
-"""Which cgroups are containers, told by their paths: no runtime's socket is asked, and none must run.
+"""Which cgroups are containers, told by their paths and by low-level runtimes' records (`claims`): no runtime's socket
+is asked, and none must run.
 
 Every hierarchy that accounts something is walked once for each scrape, from its root down to the containers and no
 further: what is below a container is part of it. A container is the union of one path in all hierarchies, since it may
@@ -14,6 +15,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from lxcfs_exporter import processes
+from lxcfs_exporter.claims import Claim, Claims
+from lxcfs_exporter.documents import Documents
 from lxcfs_exporter.identity import Identity
 from lxcfs_exporter.records import Asked, Records
 from lxcfs_py.cgroup import hierarchy, parse
@@ -162,7 +165,10 @@ class Discovery:
                 "mount cgroup2 at /sys/fs/cgroup, or share the host's with this container",
             )
         self._names: dict[str, Name | None] = {}
-        self._records = Records(host, told)
+        self._documents = Documents(host)
+        self._records = Records(self._documents, told)
+        self._claims = Claims(self._documents, (mount.path for mount in self._mounts))
+        self._claimed: Mapping[str, Claim] = {}
 
     def find(self) -> Found:
         """Walk once; a directory that goes away meanwhile is no error."""
@@ -170,6 +176,7 @@ class Discovery:
         without: dict[str, frozenset[Part]] = {}
         errors: list[Exception] = []
         known, self._names = self._names, {}
+        self._claimed = self._claims.now()
         for mount in self._mounts:
             for parent, children in self._walk(mount, known, errors):
                 missing = self._missing(mount, parent, errors)
@@ -181,7 +188,7 @@ class Discovery:
         identities = self._records.of(
             Asked(each.runtime, each.name, each.id, *each.directories[0]) for each in containers
         )
-        errors += self._records.errors()
+        errors += self._documents.errors()
         named = (each._replace(identity=known) for each, known in zip(containers, identities, strict=True))
         return Found(tuple(named), tuple(errors))
 
@@ -212,7 +219,7 @@ class Discovery:
                     continue
                 if path not in self._names:
                     self._names[path] = known[path] if path in known else self._rules.name(path)
-                if self._names[path] is None:
+                if self._names[path] is None and path not in self._claimed:
                     waiting.append(path)
                 else:
                     containers.append((path, inode))
@@ -234,8 +241,7 @@ class Discovery:
         return frozenset().union(*(_OWNED.get(controller, ()) for controller in mount.controllers - enabled))
 
     def _container(self, path: str, seen: Mapping[Mount, int], without: frozenset[Part]) -> Container:
-        name = self._names[path]
-        assert name is not None
+        name = self._names[path] or self._claimed[path]
         paths = {controller: path for mount in seen for controller in _keys(mount)}
         directories = tuple((f"{mount.path}{path}", inode) for mount, inode in seen.items())
         # cpuset is not walked: most containers are in it where they are in cpu.

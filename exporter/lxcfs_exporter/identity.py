@@ -180,6 +180,16 @@ def of_state(document: object) -> tuple[str, Identity]:
     return bundle, of_annotations(said or _texts(_field(document, "annotations")))
 
 
+def cgroups_of_state(document: object) -> set[str]:
+    """The cgroups in the same: directories, one a hierarchy, in runc's state ({"cgroup_paths": {"memory": ...}}) and
+    pyrun's ({"cgroups": [...]}); the path alone in crun's ({"cgroup-path": "/a"})."""
+    by_controller = _field(document, "cgroup_paths")
+    listed = _field(document, "cgroups")
+    said = [*(listed if isinstance(listed, list) else ()), _field(document, "cgroup-path")]
+    said += by_controller.values() if isinstance(by_controller, dict) else ()
+    return {path for path in map(_text, said) if path.startswith("/")}
+
+
 def of_machine(text: str) -> Identity:
     """Of a file of systemd-machined, lines NAME=..., SERVICE=systemd-nspawn, ROOT=/var/lib/machines/NAME."""
     said = dict(line.partition("=")[::2] for line in text.splitlines())

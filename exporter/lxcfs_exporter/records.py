@@ -2,28 +2,21 @@
 
 No runtime's socket is asked: their files tell as much, also while the runtime is not running, and may be read without
 power over it. A container is looked up once, when it is first seen; the files in which engines note a new name are
-looked at for each scrape, and read when they have changed. Files of ordinary users are theirs to write: they count for
-that user's containers alone, and only regular files of theirs, not too large, are opened.
-What such documents mean is `identity`'s matter.
+looked at for each scrape, and read when they have changed. Files of ordinary users are theirs to write, and count for
+that user's containers alone. How files are read is `documents`' matter, and what they mean `identity`'s.
 """
 
 from __future__ import annotations
 
-import errno
-import json
-import os
 import re
-import stat
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from lxcfs_exporter import identity, processes
+from lxcfs_exporter.documents import Documents
 from lxcfs_exporter.identity import Identity
 from lxcfs_exporter.processes import Bundle
-from lxcfs_py.host import Host
 
-_LARGEST = 16 << 20
-"""Bytes of a file that is read."""
 _TRIES = 8
 """Scrapes in which a container that nothing is known of is looked up: some runtimes write down what they did last."""
 _CONTAINERD = "containerd/io.containerd.runtime.v2.task"
@@ -97,12 +90,12 @@ class Records:
     `told` says what a runtime told of an ID, which counts more.
     """
 
-    def __init__(self, host: Host, told: Callable[[str], Identity | None] = lambda _: None) -> None:
-        self._host = host
+    def __init__(self, documents: Documents, told: Callable[[str], Identity | None] = lambda _: None) -> None:
+        self._host = documents.host
+        self._documents = documents
         self._told = told
         self._known: dict[tuple[str, int], _Kept] = {}
         self._stored: dict[str, tuple[tuple[int, int, int], dict[str, Identity]]] = {}
-        self._errors: list[Exception] = []
 
     def of(self, containers: Iterable[Asked]) -> list[Identity]:
         """Of each, in their order: the same object as before where nothing is new; the path's own words where nothing
@@ -118,11 +111,6 @@ class Records:
         }
         return found
 
-    def errors(self) -> list[Exception]:
-        """What could not be read since the last call."""
-        told, self._errors = self._errors, []
-        return told
-
     def _telling(self, asked: Asked, known: _Kept) -> _Kept:
         """With what the runtime tells now, and the path."""
         told = self._told(asked.name)
@@ -134,18 +122,18 @@ class Records:
     def _again(self, asked: Asked, known: _Kept | None) -> _Kept:
         if known is None or (known.tries < _TRIES and known.tries > 0):
             return self._first(asked, known.tries - 1 if known else _TRIES - 1)
-        if known.source and (mark := self._mark(known.source)) not in (None, known.mark):
+        if known.source and (mark := self._documents.mark(known.source)) not in (None, known.mark):
             said = self._read_beside(known.source, known.owner, asked.name)
             return known._replace(identity=said.over(known.base).bounded(), mark=mark, whole=Identity())
         return known
 
     def _first(self, asked: Asked, tries: int) -> _Kept:
         if asked.runtime in _MACHINES:
-            text = self._text(f"run/systemd/machines/{asked.name}", 0)
+            text = self._documents.text(f"run/systemd/machines/{asked.name}", 0)
             found = identity.of_machine(text.decode("utf-8", "backslashreplace")) if text else Identity()
             return _Kept(found.bounded(), found, tries=tries if text is None else _TRIES)
         for bundle in self._bundles(asked):
-            document = self._json(f"{bundle.directory}/config.json", bundle.owner)
+            document = self._documents.json(f"{bundle.directory}/config.json", bundle.owner)
             if document is not None:
                 return self._described(asked, bundle, document)
         found = self._state(asked)
@@ -155,7 +143,7 @@ class Records:
         base = identity.of_config(document)
         if not base.pod:
             for source in _beside(bundle, document, asked.name):
-                mark = self._mark(source)
+                mark = self._documents.mark(source)
                 said = self._read_beside(source, bundle.owner, asked.name) if mark else Identity()
                 if said.name:
                     base = Identity(runtime=base.runtime)  # annotations of the engine's own are not the user's labels
@@ -164,21 +152,21 @@ class Records:
 
     def _read_beside(self, source: str, owner: int, container_id: str) -> Identity:
         if not source.endswith("containers.json"):
-            return identity.of_docker(self._json(source, owner))
-        mark = self._mark(source)
+            return identity.of_docker(self._documents.json(source, owner))
+        mark = self._documents.mark(source)
         known = self._stored.get(source)
         if mark and (known is None or known[0] != mark):
-            known = self._stored[source] = (mark, identity.of_storage(self._json(source, owner)))
+            known = self._stored[source] = (mark, identity.of_storage(self._documents.json(source, owner)))
         return known[1].get(container_id, Identity()) if known else Identity()
 
     def _state(self, asked: Asked) -> Identity:
         """What a low-level runtime alone knows."""
         for path, owner in self._paths(STATES, asked):
-            document = self._json(path, owner)
+            document = self._documents.json(path, owner)
             if document is not None:
                 bundle, said = identity.of_state(document)
                 if said == Identity() and bundle.startswith("/"):
-                    said = identity.of_config(self._json(f"{bundle[1:]}/config.json", owner))
+                    said = identity.of_config(self._documents.json(f"{bundle[1:]}/config.json", owner))
                 return said
         return Identity()
 
@@ -194,7 +182,7 @@ class Records:
         user = re.search(r"/user-(\d{1,9})\.slice/", asked.path)
         makers = _MADE_BY.get(asked.runtime, frozenset((asked.runtime,)))
         if asked.runtime == "oci" and re.fullmatch("[0-9a-f]{64}", asked.name):
-            makers |= _ENGINES
+            makers |= _ENGINES | {"pyrun"}
         for place in places:
             if place.runtime not in makers or bool(user) != ("{uid}" in place.path or "{home}" in place.path):
                 continue
@@ -216,42 +204,9 @@ class Records:
 
     def _home(self, uid: int) -> str:
         """A user's directory, by /etc/passwd: to ask a directory service may take for ever."""
-        lines = (self._text("etc/passwd", 0) or b"").decode("utf-8", "surrogateescape").splitlines()
+        lines = (self._documents.text("etc/passwd", 0) or b"").decode("utf-8", "surrogateescape").splitlines()
         fields = (line.split(":") for line in lines)
         return next((each[5].lstrip("/") for each in fields if len(each) > 5 and each[2] == str(uid)), "")
-
-    def _mark(self, path: str) -> tuple[int, int, int] | None:
-        """What tells a file's content from a later one; None where there is none."""
-        try:
-            found = self._host.stat(path)
-        except OSError:
-            return None
-        return found.st_ino, found.st_mtime_ns, found.st_size
-
-    def _json(self, path: str, owner: int) -> object:
-        """A document, None where there is none."""
-        text = self._text(path, owner)
-        try:
-            return None if text is None else json.loads(text)
-        except (ValueError, RecursionError) as error:
-            self._errors.append(error)
-            return None
-
-    def _text(self, path: str, owner: int) -> bytes | None:
-        """A file that one of `owner` and, where that is the superuser, we ourselves wrote; None where there is none."""
-        try:
-            descriptor = self._host.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
-        except OSError as error:
-            if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ESRCH):
-                self._errors.append(error)
-            return None
-        with os.fdopen(descriptor, "rb") as file:
-            found = os.fstat(descriptor)
-            allowed = found.st_uid == owner or (owner == 0 and found.st_uid == os.geteuid())
-            if not (stat.S_ISREG(found.st_mode) and found.st_size <= _LARGEST and allowed):
-                self._errors.append(PermissionError(errno.EPERM, "no file of its runtime", path))
-                return None
-            return file.read(_LARGEST)
 
 
 def _beside(bundle: Bundle, document: object, container_id: str) -> Iterator[str]:

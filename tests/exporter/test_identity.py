@@ -107,6 +107,20 @@ def test_states_of_runtimes_tell_the_bundle_and_the_annotations(
     assert identity.of_state(document) == (bundle, Identity(labels=labels))
 
 
+@pytest.mark.parametrize(
+    ("document", "paths"),
+    [
+        ({"cgroup_paths": {"memory": "/c/memory/a", "": "/c/unified/a", "x": 1}}, {"/c/memory/a", "/c/unified/a"}),
+        ({"cgroups": ["/c/memory/a", 7, "b"]}, {"/c/memory/a"}),
+        ({"cgroup-path": "/a"}, {"/a"}),
+        ({"cgroup-path": ["/a"], "cgroups": {}, "cgroup_paths": []}, set()),
+        (None, set()),
+    ],
+)
+def test_states_of_runtimes_tell_the_cgroups(document: object, paths: set[str]) -> None:
+    assert identity.cgroups_of_state(document) == paths
+
+
 def test_a_machine_is_told_by_machined() -> None:
     text = "# This is private data. Do not parse.\nNAME=box\nSERVICE=systemd-nspawn\nROOT=/var/lib/machines/box\n"
     assert identity.of_machine(text) == Identity("box", "/var/lib/machines/box", runtime="systemd-nspawn")

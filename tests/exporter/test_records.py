@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from lxcfs_exporter.documents import Documents
 from lxcfs_exporter.identity import Identity
 from lxcfs_exporter.records import Asked, Records
 from tests.exporter import trees
@@ -37,9 +38,9 @@ def asked(runtime: str, name: str = ID, path: str = "/x", inode: int = 1) -> Ask
 
 def told(root: Path, *containers: Asked) -> list[tuple[str, str, str]]:
     with trees.opened(root) as host:
-        records = Records(host)
-        found = records.of(containers)
-        assert records.errors() == []
+        documents = Documents(host)
+        found = Records(documents).of(containers)
+        assert documents.errors() == []
     names = ("" if each.name == one.name else each.name for each, one in zip(found, containers, strict=True))
     return [(name or each.container, each.image, each.pod) for name, each in zip(names, found, strict=True)]
 
@@ -167,7 +168,7 @@ def test_a_new_name_is_seen_at_the_next_scrape(tmp_path: Path) -> None:
         {f"{TASK}/moby/{ID}/config.json": config({}, f"/d/containers/{ID}/hosts"), str(place): json.dumps(DOCKERS)},
     )
     with trees.opened(tmp_path) as host:
-        records = Records(host)
+        records = Records(Documents(host))
         assert [each.name for each in records.of([asked("docker")])] == ["web"]
         os.unlink(tmp_path / f"{TASK}/moby/{ID}/config.json")
         assert [each.name for each in records.of([asked("docker")])] == ["web"]
@@ -177,7 +178,7 @@ def test_a_new_name_is_seen_at_the_next_scrape(tmp_path: Path) -> None:
 
 def test_what_is_written_down_late_is_found_and_what_never_is_is_given_up(tmp_path: Path) -> None:
     with trees.opened(tmp_path) as host:
-        records = Records(host)
+        records = Records(Documents(host))
         assert records.of([asked("containerd")]) == [Identity(ID, runtime="containerd")]
         trees.write(tmp_path, {f"{TASK}/k8s.io/{ID}/config.json": config(POD)})
         assert [each.pod for each in records.of([asked("containerd")])] == ["web-1"]
@@ -192,7 +193,7 @@ def test_what_a_runtime_tells_counts_more_and_is_no_new_object_each_time(tmp_pat
     told = {ID: Identity(pod="told", labels={"app": "web"})}
     trees.write(tmp_path, {f"{TASK}/k8s.io/{ID}/config.json": config(POD)})
     with trees.opened(tmp_path) as host:
-        records = Records(host, told.get)
+        records = Records(Documents(host), told.get)
         (first,) = records.of([asked("containerd")])
         assert (first.name, first.container, first.pod, first.labels) == (ID, "nginx", "told", {"app": "web"})
         assert records.of([asked("containerd")])[0] is first
@@ -210,9 +211,9 @@ class TestHostile:
 
     def errors(self, root: Path, container: Asked) -> list[str]:
         with trees.opened(root) as host:
-            records = Records(host)
-            assert records.of([container]) == [Identity(container.name, runtime=container.runtime)]
-            return [type(error).__name__ for error in records.errors()]
+            documents = Documents(host)
+            assert Records(documents).of([container]) == [Identity(container.name, runtime=container.runtime)]
+            return [type(error).__name__ for error in documents.errors()]
 
     def test_a_pipe_is_not_waited_for(self, tmp_path: Path) -> None:
         (tmp_path / self.PATH).parent.mkdir(parents=True)
