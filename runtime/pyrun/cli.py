@@ -51,6 +51,12 @@ _NO_NEW_KEYRING = Option(("--no-new-keyring",), "", "leave the container the cal
 
 COMMANDS = (
     everyday.LAUNCH,
+    everyday.PS,
+    everyday.LOGS,
+    everyday.STOP,
+    everyday.WAIT,
+    everyday.STATS,
+    everyday.TOP,
     Command(
         "run",
         "ID",
@@ -99,14 +105,6 @@ COMMANDS = (
         details="""\
 Exits with the command's status, 128 + N where signal N ended it, 255 where it could not be executed.
 """,
-    ),
-    Command(
-        "ps",
-        "ID [OPTION-OF-PS...]",
-        "print the processes of a container",
-        (Option(("-f", "--format"), "FORMAT", "table (of ps) or json (pids alone)", ("table", "json")), HELP),
-        1,
-        None,
     ),
     Command("start", "ID", "let a created container execute its command", (HELP,), 1, 1),
     Command("features", "", "print what config.json may ask for, as JSON", (HELP,)),
@@ -381,7 +379,12 @@ _RUN: Mapping[str, Callable[[Call], int]] = {
     "launch": commands.launch,
     "run": commands.run,
     "exec": commands.execute,
-    "ps": commands.processes,
+    "ps": commands.ps,
+    "logs": commands.logs,
+    "stop": commands.stop,
+    "wait": commands.wait,
+    "stats": commands.use,
+    "top": commands.processes,
     "create": commands.create,
     "start": commands.start,
     "features": commands.features,

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyrun.container import Request
+    from pyrun.logfile import Wishes as LogWishes
     from pyrun.planning import Lxcfs, Wishes
     from pyrun.spec import Spec
 
@@ -50,7 +51,15 @@ def launch(call: Call) -> int:
     check_id(wanted.container_id)
     text = json.dumps(template.launch(wanted), indent=2).encode()
     bundle = os.path.join(_store(call).root, wanted.container_id)
-    return _run(call, _request(call, wanted.container_id, text, bundle))
+    kept = launching.kept(call.own)
+    request = _request(call, wanted.container_id, text, bundle)
+    if kept is None or call.own.has("--dry-run"):
+        return _run(call, request)
+    from pyrun import background
+
+    background.start(_store(call), request, kept, _warned(call, request))
+    print(wanted.container_id)
+    return 0
 
 
 def run(call: Call) -> int:
@@ -135,6 +144,113 @@ def _process_file(path: str) -> dict[str, Any]:
             return fields.Fields(fields.parse(file.read(), "process").values, "process").values
     except FileNotFoundError:
         raise NotFound(f"{path}: no such file or directory", "--process takes a file of a process as JSON") from None
+
+
+def ps(call: Call) -> int:
+    """Of all containers, or the processes of one."""
+    if call.own.words:
+        return processes(call)
+    import time
+
+    from pyrun import listing
+
+    now = time.time()
+    found = list(listing.rows(_store(call), now, ended=call.own.has("--all")))
+    if call.own.has("--quiet"):
+        print("".join(f"{row.id}\n" for row in found), end="")
+    elif call.own.get("--format") == "json":
+        print(jsontext.pretty([row._asdict() for row in found]))
+    else:
+        print(listing.table(found, now), end="")
+    return 0
+
+
+def logs(call: Call) -> int:
+    """What a container in the background said, each stream on that of ours."""
+    from pyrun import logfile
+
+    entry = _store(call).find(call.own.words[0])
+    if not entry.in_background():
+        raise NotFound(f"container {entry.id} has no log: it is not in the background", "pyrun launch --detach")
+    sinks = {"stdout": sys.stdout.buffer, "stderr": sys.stderr.buffer}
+
+    def put(stream: str, text: bytes) -> None:
+        sinks[stream].write(text)
+        sinks[stream].flush()
+
+    telling = logfile.Telling(_log_wishes(call.own), put)
+    if call.own.has("--follow"):
+        logfile.follow(entry.log, lambda: entry.await_watcher(wait=False), telling.tell)
+    else:
+        telling.tell(logfile.Reader(entry.log).new())
+    return 0
+
+
+def _log_wishes(own: Parsed) -> LogWishes:
+    import time
+
+    from pyrun import listing, logfile
+    from pyrun.store import moment
+
+    tail, since = own.get("--tail", "all"), own.get("--since")
+    if tail != "all" and not (tail.isascii() and tail.isdecimal()):
+        raise UsageError(f'logs: --tail: "{tail}" is not a number of lines', "--tail 100")
+    try:
+        begin = listing.moment_of(since, time.time()) if since else 0.0
+    except UsageError as error:
+        raise UsageError(f"logs: --since: {error.message}", "10m, 2026-01-31T12:00:00Z or seconds since 1970") from None
+    return logfile.Wishes(
+        tail=None if tail == "all" else int(tail),
+        since=moment(int(begin * 1e9)) if since else "",
+        timestamps=own.has("--timestamps"),
+    )
+
+
+def stop(call: Call) -> int:
+    """One after the other; the names of those that have ended are printed."""
+    from pyrun import ending, signals
+
+    try:
+        number = signals.number(call.own.get("--signal", "TERM"))
+    except UsageError as error:
+        raise UsageError(f"stop: --signal: {error.message}", error.hint) from None
+    patience = call.own.get("--time", "10")
+    if not (patience.isascii() and patience.isdecimal() and len(patience) < 7):
+        raise UsageError(f'stop: --time: "{patience}" is not a number of seconds', "--time 10")
+    for container_id in call.own.words:
+        ending.stop(_store(call), container_id, number, float(patience))
+        print(container_id)
+    return 0
+
+
+def wait(call: Call) -> int:
+    from pyrun import ending
+
+    for container_id in call.own.words:
+        print(ending.wait(_store(call), container_id), flush=True)
+    return 0
+
+
+def use(call: Call) -> int:
+    """What containers use."""
+    import json
+
+    from pyrun import quantities, usage
+
+    try:
+        interval = quantities.duration(call.own.get("--interval") or "1s")
+    except UsageError as error:
+        raise UsageError(f"stats: --interval: {error.message}", error.hint) from None
+    clear = "\x1b[H\x1b[J" if sys.stdout.isatty() and not call.own.has("--no-stream") else ""
+
+    def tell(uses: list[usage.Use]) -> None:
+        if call.own.has("--json"):
+            print("".join(f"{json.dumps(use.document())}\n" for use in uses), end="", flush=True)
+        else:
+            print(clear + usage.table(uses), end="", flush=True)
+
+    usage.watch(_store(call), call.own.words, interval, once=call.own.has("--no-stream"), tell=tell)
+    return 0
 
 
 def processes(call: Call) -> int:
@@ -319,12 +435,10 @@ def list_all(call: Call) -> int:
 
 
 def _table(states: Sequence[Mapping[str, object]]) -> str:
+    from pyrun import tables
+
     heads = ("ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER")
-    rows = [heads, *(tuple(str(state[head.lower()]) for head in heads) for state in states)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(heads))]
-    return "".join(
-        "  ".join(f"{word:{width}}" for word, width in zip(row, widths, strict=True)).rstrip() + "\n" for row in rows
-    )
+    return tables.text(heads, (tuple(str(state[head.lower()]) for head in heads) for state in states))
 
 
 def _store(call: Call) -> Store:

@@ -34,7 +34,7 @@ from pyrun.channel import (
 )
 from pyrun.keeper import Keeper
 from pyrun.plan import Bind, JoinKeyring, Plan
-from pyrun.store import Entry, State, Store, process, write
+from pyrun.store import Entry, State, Store, moment, process, write
 
 if TYPE_CHECKING:
     from typing import Any
@@ -161,7 +161,7 @@ def prepare(store: Store, request: Request, *, waits: bool = False) -> Prepared:
         bundle=to_do.bundle,
         rootfs=to_do.rootfs,
         oci_version=request.oci_version,
-        created=_now(),
+        created=moment(time.time_ns()),
         hooks=tuple(kind for kind in _KINDS if hooks.KINDS[kind](to_do.hooks)),
         annotations=to_do.annotations,
         shares_pids="pid" not in to_do.namespaces.unshare,
@@ -293,10 +293,7 @@ def _died(made: Made) -> Failure:
 def destroy(entry: Entry, state: State) -> tuple[str, ...]:
     """Kill what runs, remove the cgroups, run the last hooks, forget the container. The caller has the lock; it gets
     what is to be logged of hooks that failed, which is no failure of the removal (runtime.md, "Lifecycle")."""
-    _signal(state, signal.SIGKILL)
-    cgroups.remove(cgroups.recorded(state.cgroups))
-    if state.unit:
-        _stop_unit(state.unit)
+    settle(state)
     text = _config_text(entry) if "poststop" in state.hooks and state.pid else b""
     entry.remove()
     if not text:
@@ -304,6 +301,14 @@ def destroy(entry: Entry, state: State) -> tuple[str, ...]:
     from pyrun import config
 
     return hooks.run_each("poststop", config.load(text).hooks.poststop, for_hooks(state, "stopped"))
+
+
+def settle(state: State) -> None:
+    """Leave nothing of a container but its record: kill what runs, remove the cgroups. The caller has the lock."""
+    _signal(state, signal.SIGKILL)
+    cgroups.remove(cgroups.recorded(state.cgroups))
+    if state.unit:
+        _stop_unit(state.unit)
 
 
 def _stop_unit(name: str) -> None:
@@ -460,9 +465,3 @@ def for_hooks(recorded: State, status: str) -> bytes:
     if not recorded.hooks:
         return b""
     return jsontext.dumps(as_told(recorded, status)).encode()
-
-
-def _now() -> str:
-    nanoseconds = time.time_ns()
-    moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(nanoseconds // 1_000_000_000))
-    return f"{moment}.{nanoseconds % 1_000_000_000:09}Z"

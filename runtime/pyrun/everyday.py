@@ -34,7 +34,11 @@ LAUNCH = Command(
         Option(("--init",), "", "have a small init run it, which buries the processes that lost their parents"),
         Option(("--annotation",), "NAME=VALUE", "as config.json has them, as org.lxcfs.cpus=cpuset", repeats=True),
         Option(("--name",), "ID", "name of the container (default: random)"),
+        Option(("-d", "--detach"), "", "in the background: print its name when it runs"),
+        Option(("-i", "--interactive"), "", "with -d: standard input stays open; without it is the caller's anyway"),
         Option(("-t", "--tty"), "", "give it a terminal"),
+        Option(("--rm",), "", "with -d: remove it when it has ended; without that is so anyway"),
+        Option(("--log-size",), "SIZE", "with -d: what is kept of what it says (default 8m)"),
         DRY_RUN,
         HELP,
     ),
@@ -52,6 +56,83 @@ Examples:
   pyrun --lxcfs launch -m 1g -t -- bash
   pyrun --lxcfs launch --cpus 1 --annotation org.lxcfs.cpus=cpuset -- nproc
   pyrun launch --rootfs /srv/alpine -v ./data:/data:ro -u 1000 -w /data -- ls -l
+  pyrun launch -d --name web -w /srv -- python3 -m http.server && pyrun logs -f web
   pyrun launch --rootfs /srv/alpine --pids 100 -- /bin/sh -c 'echo $$'
 """,
+)
+
+PS = Command(
+    "ps",
+    "[ID [OPTION-OF-PS...]]",
+    "list the containers that run, or print the processes of one",
+    (
+        Option(("-a", "--all"), "", "those that have ended too"),
+        Option(("-q", "--quiet"), "", "IDs only"),
+        Option(("-f", "--format"), "FORMAT", "table or json (of a container's processes: pids)", ("table", "json")),
+        HELP,
+    ),
+    0,
+    None,
+)
+
+LOGS = Command(
+    "logs",
+    "ID",
+    "print what a container in the background said",
+    (
+        Option(("-f", "--follow"), "", "go on until the container has ended"),
+        Option(("-n", "--tail"), "N", "the last N lines alone"),
+        Option(("--since",), "TIME", "what is newer than 10m, 2026-01-31T12:00:00Z or seconds since 1970"),
+        Option(("-t", "--timestamps"), "", "with the moment of each line"),
+        HELP,
+    ),
+    1,
+    1,
+    details="""\
+What it wrote to standard output comes on standard output, what it wrote to standard error there.
+""",
+)
+
+STOP = Command(
+    "stop",
+    "ID...",
+    "end containers: by a signal, and later by SIGKILL",
+    (
+        Option(("-t", "--time"), "SECONDS", "how long one has to end by the signal (default 10)"),
+        Option(("-s", "--signal"), "SIGNAL", "which signal (default TERM)"),
+        HELP,
+    ),
+    1,
+    None,
+    details="""\
+A container whose first process neither catches nor ignores the signal is killed at once, since the kernel would not
+deliver it.
+""",
+)
+
+WAIT = Command(
+    "wait", "ID...", "wait for the end of containers in the background, and print their status", (HELP,), 1, None
+)
+
+STATS = Command(
+    "stats",
+    "[ID...]",
+    "show what containers use, again and again",
+    (
+        Option(("--no-stream",), "", "once"),
+        Option(("--interval",), "TIME", "how often, as 1s (the default) or 500ms"),
+        Option(("--json",), "", "one object a line, and no table"),
+        HELP,
+    ),
+    0,
+    None,
+)
+
+TOP = Command(
+    "top",
+    "ID [OPTION-OF-PS...]",
+    "print the processes of a container, as ps(1) does",
+    (HELP,),
+    1,
+    None,
 )

@@ -106,7 +106,7 @@ class Foreground:
 
     def _forward(self, number: int) -> None:
         try:
-            lost = self._init and not _has_disposition(self._pid, number)
+            lost = self._init and not has_disposition(self._pid, number)
             signal.pidfd_send_signal(self._pidfd, number)
             if lost:
                 self._killed_for = number
@@ -148,7 +148,7 @@ class MonitorGone(Failure):
     """The monitor was killed: whatever it had made is still there."""
 
 
-def _has_disposition(pid: int, number: int) -> bool:
+def has_disposition(pid: int, number: int) -> bool:
     """Whether a process catches, ignores or blocks a signal (proc_pid_status(5))."""
     bit = 1 << number - 1
     with open(f"/proc/{pid}/status", "rb") as file:

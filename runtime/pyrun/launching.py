@@ -18,7 +18,7 @@ from lxcfs_py.record import TYPE_CHECKING
 from pyrun import confinement, facts, fields, profiles, quantities, rootfs, rootless, users, volumes
 from pyrun.arguments import Parsed
 from pyrun.ids import Maps
-from pyrun.template import CAPABILITIES, Launch
+from pyrun.template import CAPABILITIES, Kept, Launch
 from pyrun.users import User
 
 if TYPE_CHECKING:
@@ -32,6 +32,9 @@ LEAST_MEMORY = 6 << 20
 
 UNLIMITED = -1
 
+_LOG_SIZE, _LEAST_LOG = 8 << 20, 64 << 10
+"""Bytes."""
+
 _INITS = ("catatonit", "docker-init", "tini-static", "tini")
 """Programs that are made to be a container's first, better ones first: all but the last need no library."""
 _BESIDE_PATH = ("/usr/libexec/podman", "/usr/lib/podman", "/usr/libexec/docker")
@@ -42,7 +45,7 @@ _LARGEST = 1 << 20
 def options(parsed: Parsed) -> Launch:
     """All of them. UsageError names the option and the value."""
     host = Host(keep=0)
-    if parsed.has("--tty") and not os.isatty(0):
+    if parsed.has("--tty") and not parsed.has("--detach") and not os.isatty(0):
         raise UsageError("launch: -t: standard input is not a terminal", "leave -t out")
     memory = _value(parsed, "-m", "--memory", _memory)
     of_user = rootless.ordinary(host)
@@ -76,6 +79,27 @@ def options(parsed: Parsed) -> Launch:
 def _each(parsed: Parsed, name: str, read: Callable[[str], _Value]) -> list[_Value]:
     """The values of an option that may be repeated; an error is told with its name."""
     return [_read(name, text, read) for text in parsed.all(name)]
+
+
+def kept(parsed: Parsed) -> Kept | None:
+    """How the container is kept in the background, None for one in the foreground. UsageError."""
+    if not parsed.has("--detach"):
+        if parsed.has("--log-size"):
+            raise UsageError("launch: --log-size: there is a log in the background alone", "--detach")
+        return None
+    size = _value(parsed, "--log-size", "--log-size", _log_size)
+    return Kept(
+        log_size=_LOG_SIZE if size is None else size,
+        remove=parsed.has("--rm"),
+        waits_for_input=parsed.has("--interactive"),
+    )
+
+
+def _log_size(text: str) -> int:
+    size = quantities.size(text)
+    if size < _LEAST_LOG:
+        raise UsageError(f'"{text}" is too little for a log', "64k or more")
+    return size
 
 
 def _value(parsed: Parsed, shown: str, name: str, read: Callable[[str], _Value]) -> _Value | None:

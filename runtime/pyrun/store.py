@@ -5,6 +5,9 @@
     ROOT/ID/config.json   the configuration that the container was created from
     ROOT/ID/start         a FIFO; exists from "created" until "running"
     ROOT/ID/scratch/      a mount point for the container's own mount namespace (throw-away layers)
+    ROOT/ID/monitor       locked (flock) for as long as somebody sees to a container in the background
+    ROOT/ID/log, log.1    what such a container said (`logfile`)
+    ROOT/ID/exit          how it ended: its exit status, and when
 
 An ID is reserved by mkdir under the root's own lock, so of two creates one wins. The status is never stored: it
 follows from the process (pid and start time, so that a reused pid is not taken for it), the FIFO and the lock.
@@ -16,6 +19,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from _thread import get_native_id
 from collections.abc import Mapping
 
@@ -53,6 +57,15 @@ class State(NamedTuple):
     """Whether it has no pid namespace of its own, so that its processes do not end with its init."""
     keeps_keyring: bool = False
     """Whether it has its creator's session keyring and none of its own."""
+
+
+class Exit(NamedTuple):
+    """How a container ended."""
+
+    status: int
+    """128 + N where signal N ended it."""
+    moment: str
+    """RFC 3339, UTC, nanoseconds."""
 
 
 class Process(NamedTuple):
@@ -98,6 +111,44 @@ class Entry:
     @property
     def scratch(self) -> str:
         return os.path.join(self.directory, "scratch")
+
+    @property
+    def log(self) -> str:
+        return os.path.join(self.directory, "log")
+
+    def watch(self) -> int:
+        """The descriptor that says for as long as it is open that somebody sees to the container."""
+        return _locked(self._monitor, os.O_CREAT | os.O_RDWR, fcntl.LOCK_EX)
+
+    def in_background(self) -> bool:
+        """Whether somebody has been seeing to the container, who keeps its log and its exit status."""
+        return os.path.exists(self._monitor)
+
+    def await_watcher(self, *, wait: bool = True) -> bool:
+        """Whether nobody sees to the container any more; without `wait` asked once."""
+        try:
+            os.close(_locked(self._monitor, os.O_RDONLY, fcntl.LOCK_SH | (0 if wait else fcntl.LOCK_NB)))
+        except BlockingIOError:
+            return False
+        except (FileNotFoundError, NotADirectoryError):
+            pass
+        return True
+
+    @property
+    def _monitor(self) -> str:
+        return os.path.join(self.directory, "monitor")
+
+    def keep_exit(self, ended: Exit) -> None:
+        write(os.path.join(self.directory, "exit"), f"{ended.status} {ended.moment}\n".encode())
+
+    def exit(self) -> Exit | None:
+        """How the container ended, None where nobody kept that."""
+        try:
+            with open(os.path.join(self.directory, "exit"), "rb") as file:
+                status, _, moment = file.read().decode().strip().partition(" ")
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return Exit(int(status), moment)
 
     def lock(self) -> None:
         """Wait for the lock and take it; NotFound if the container went meanwhile."""
@@ -238,6 +289,17 @@ def usual(root: str = "") -> Store:
     return Store(rootless.state_root() if rootless.ordinary(Host(keep=0)) else _ROOT)
 
 
+def _locked(path: str, flags: int, how: int) -> int:
+    """A descriptor of a file, which has a lock of it."""
+    descriptor = os.open(path, flags | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, how)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
 class _Locked:
     """A file's exclusive lock for the length of a `with`."""
 
@@ -265,6 +327,12 @@ def check_id(container_id: str) -> None:
             f'"{container_id[:80]}" is not a container ID',
             "letters, digits and _ + - . , not with a dot first and no two dots together",
         )
+
+
+def moment(nanoseconds: int) -> str:
+    """A time since the epoch as it is recorded: RFC 3339, UTC, so that the text is in the order of time."""
+    seconds = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(nanoseconds // 1_000_000_000))
+    return f"{seconds}.{nanoseconds % 1_000_000_000:09}Z"
 
 
 def write(path: str, text: bytes) -> None:

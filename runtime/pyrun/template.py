@@ -103,6 +103,17 @@ class Launch(NamedTuple):
     """A program of the host that runs the command and waits for it."""
 
 
+class Kept(NamedTuple):
+    """How a container in the background is kept."""
+
+    log_size: int
+    """Bytes."""
+    remove: bool = False
+    """When it has ended."""
+    waits_for_input: bool = False
+    """Its standard input is one that nobody writes to, in place of an empty one."""
+
+
 def default(args: Sequence[str] = ("sh",), *, terminal: bool = True, term: str = "xterm") -> dict[str, Any]:
     """The configuration of a confined container with nothing but the usual in it."""
     return {

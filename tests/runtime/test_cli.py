@@ -288,7 +288,7 @@ def test_a_completion_script_has_every_command_and_option(pyrun: Pyrun, shell: s
 @pytest.mark.parametrize(
     ("line", "offered"),
     [
-        ("pyrun st", {"start", "state"}),
+        ("pyrun st", {"start", "state", "stats", "stop"}),
         ("pyrun launch --cpu", {"--cpus", "--cpuset"}),
         ("pyrun --lo", {"--log", "--log-format"}),
     ],
