@@ -124,6 +124,7 @@ def _choose(made: argparse.ArgumentParser) -> None:
         "--cgroup.exclude", dest="exclude", metavar="GLOB", action="append", default=[],
         help="cgroups that are not looked at, nor what is below them; may be repeated",
     )  # fmt: skip
+    made.add_argument("--systemd.units", dest="units", action="store_true", help="tell of systemd's services too")
     for row in COLLECTORS:
         made.add_argument(
             f"--collector.{row.name}", dest=f"collector_{row.name}", default=row.enabled, action="store_true",
@@ -211,7 +212,9 @@ def _serve(words: Sequence[str]) -> None:
 
 def _exposition(options: argparse.Namespace, known: Known) -> Exposition:
     """What there is to tell, of the containers and of this process; `known` is what runtimes told of them."""
-    rules = Rules(tuple(map(discovery.glob, options.include)), tuple(map(discovery.glob, options.exclude)))
+    rules = Rules(
+        tuple(map(discovery.glob, options.include)), tuple(map(discovery.glob, options.exclude)), options.units
+    )
     host = Host(keep=0)
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)

@@ -2,10 +2,10 @@
 is asked, and none must run.
 
 Every hierarchy that accounts something is walked once for each scrape, from its root down to the containers and no
-further: what is below a container is part of it. A container is the union of one path in all hierarchies, since it may
-be missing in one. How runtimes name cgroups: the OCI runtime specification ("Cgroups Path") and each runtime's manual.
-What a cgroup says is `lxcfs_py.cgroup`'s matter, what people call a container `records`', and how it is shown is
-`collectors`'.
+further: what is below a container is part of it, but not what is below a service of systemd. A container is the union
+of one path in all hierarchies, since it may be missing in one. How runtimes name cgroups: the OCI runtime specification
+("Cgroups Path") and each runtime's manual. What a cgroup says is `lxcfs_py.cgroup`'s matter, what people call a
+container `records`', and how it is shown is `collectors`'.
 """
 
 from __future__ import annotations
@@ -64,6 +64,10 @@ PATTERNS: tuple[Pattern, ...] = (
 )
 """The first that matches names the runtime. To extend: a row here and one in the table of the tests."""
 
+_SYSTEMD = "systemd"
+UNITS = _pattern(_SYSTEMD, r"(?P<name>[^/]+\.service)")
+"""Services: no containers, though some have containers below them."""
+
 _COUNTED = frozenset(("memory", "cpu", "cpuacct", "pids", "blkio"))
 """v1 controllers whose hierarchies are walked; cpuset, devices, freezer ... account nothing of their own."""
 
@@ -114,10 +118,12 @@ class Rules(NamedTuple):
     """Containers too, named by their last part."""
     exclude: tuple[re.Pattern[str], ...] = ()
     """Neither containers nor walked into; goes before everything else."""
+    units: bool = False
+    """Whether services of systemd count as containers too."""
 
     def name(self, path: str) -> Name | None:
         """Which container a path is, None where it is none."""
-        for pattern in PATTERNS:
+        for pattern in (*PATTERNS, UNITS) if self.units else PATTERNS:
             if match := pattern.path.fullmatch(path):
                 return Name(pattern.runtime, _unescaped(match["name"]))
         if any(glob.fullmatch(path) for glob in self.include):
@@ -213,16 +219,17 @@ class Discovery:
                     errors.append(error)
                 continue
             containers = []
-            for name, inode in below:
-                path = f"{parent}/{name}"
+            for last, inode in below:
+                path = f"{parent}/{last}"
                 if self._rules.excluded(path):
                     continue
                 if path not in self._names:
                     self._names[path] = known[path] if path in known else self._rules.name(path)
-                if self._names[path] is None and path not in self._claimed:
-                    waiting.append(path)
-                else:
+                name = self._names[path] or self._claimed.get(path)
+                if name is not None:
                     containers.append((path, inode))
+                if name is None or name.runtime == _SYSTEMD:
+                    waiting.append(path)
             if containers:
                 yield parent, containers
 

@@ -142,6 +142,29 @@ def test_included_paths_are_containers_and_excluded_ones_are_not_entered(tmp_pat
     assert [(each.runtime, each.name) for each in found(tmp_path, rules)] == [("lxc", "a"), ("", "web.service")]
 
 
+SERVICES = "/system.slice/ssh.service", "/system.slice/web@a\\x2db.service", "/user.slice/user@0.service/app.service"
+
+
+def test_services_are_told_of_only_where_that_is_asked_for(tmp_path: Path) -> None:
+    trees.v2(
+        tmp_path,
+        *SERVICES,
+        f"/system.slice/podman.service/libpod-payload-{ID}",
+        "/machine.slice/systemd-nspawn@b.service",
+    )
+    told = [(each.runtime, each.name) for each in found(tmp_path, Rules(units=True))]
+    assert told == [
+        ("systemd-nspawn", "b"),
+        ("systemd", "podman.service"),
+        ("podman", ID),
+        ("systemd", "ssh.service"),
+        ("systemd", "web@a-b.service"),
+        ("systemd", "user@0.service"),
+        ("systemd", "app.service"),
+    ]
+    assert [each.runtime for each in found(tmp_path)] == ["systemd-nspawn", "podman"]
+
+
 def test_what_a_v2_parent_does_not_enable_is_not_the_containers_own(tmp_path: Path) -> None:
     trees.v2(tmp_path, "/lxc/a", controllers="pids cpu")
     own_memory = {Part.MEMORY, Part.EVENTS, Part.RESERVED, Part.SWAP, Part.NUMA}
