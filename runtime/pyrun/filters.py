@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _INSTRUCTION = 8
 _MOST = 64
+_FORM = 2
+"""Of what is made of a profile: 2 has an answer to calls that are newer than it."""
 _FD = "seccompFd"
 
 
@@ -31,7 +33,7 @@ def program(profile: Seccomp, cache: str) -> bytes:
     from pyrun.libseccomp import Library
 
     library = Library()
-    text = f"{library.version()} {os.uname().machine} {os.uname().release} {profile!r}"
+    text = f"{_FORM} {library.version()} {os.uname().machine} {os.uname().release} {profile!r}"
     path = os.path.join(cache, blake2b(text.encode(), digest_size=24).hexdigest())
     with contextlib.suppress(OSError), open(path, "rb") as file:
         kept = file.read()

@@ -3,7 +3,7 @@
 The binding and nothing else: what a profile may ask for is `seccomp`'s, where programs are kept and how they come into
 force `filters`'s. As runc has it: a system call that this libseccomp does not know is left out, for profiles name what
 newer kernels have; a rule that says the same as the default is left out; where two conditions of a rule are about one
-argument, each makes a rule of its own.
+argument, each makes a rule of its own; what is newer than the profile is answered as `enosys` says.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ import os
 from collections.abc import Sequence
 
 from lxcfs_py.errors import Error, Unsupported
-from pyrun import seccomp
+from pyrun import enosys, seccomp
 from pyrun.spec import Seccomp, SeccompArgument, SeccompRule
 
 _LIBRARY = "libseccomp.so.2"
 _UNKNOWN = -1
 """What an unknown name resolves to; other negative numbers stand for calls that only other architectures have."""
 _EEXIST = 17
+_UINT32 = 0xFFFFFFFF
 
 
 class _Compare(ctypes.Structure):
@@ -68,14 +69,28 @@ class Library:
                 action = seccomp.action(rule.action, rule.errno)
                 if action != default:
                     self._add_rule(handle, f"linux.seccomp.syscalls[{index}]", rule, action)
-            return self._export(handle)
+            return (enosys.stub(self._known(profile)) if enosys.wanted(profile) else b"") + self._export(handle)
         finally:
             self._library.seccomp_release(handle)
+
+    def _known(self, profile: Seccomp) -> list[enosys.Known]:
+        """The largest number of a call that the profile names, by architecture."""
+        names = [name.encode() for rule in profile.rules for name in rule.names]
+        found = []
+        for token in sorted({self._library.seccomp_arch_native() & _UINT32, *map(self._token, profile.architectures)}):
+            numbers = (self._library.seccomp_syscall_resolve_name_arch(ctypes.c_uint32(token), name) for name in names)
+            last = max(numbers, default=_UNKNOWN)
+            found += [enosys.Known(token, last)] if last >= 0 else []  # others are none of this architecture's
+        return found
+
+    def _token(self, architecture: str) -> int:
+        name = architecture.removeprefix("SCMP_ARCH_").lower().encode()
+        return int(self._library.seccomp_arch_resolve_name(name)) & _UINT32
 
     def _add_architectures(self, context: ctypes.c_void_p, names: Sequence[str]) -> None:
         for index, name in enumerate(names):
             where = f"linux.seccomp.architectures[{index}]"
-            token = self._library.seccomp_arch_resolve_name(name.removeprefix("SCMP_ARCH_").lower().encode())
+            token = self._token(name)
             if not token:
                 raise Unsupported(f"{where}: {_LIBRARY} {self.version()} does not know {name}")
             result = self._library.seccomp_arch_add(context, ctypes.c_uint32(token))
