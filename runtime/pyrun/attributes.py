@@ -53,6 +53,8 @@ MEMORY_MODES = {
 _WITHOUT_NODES = ("MPOL_DEFAULT", "MPOL_LOCAL")
 _WITH_NODES = ("MPOL_BIND", "MPOL_INTERLEAVE", "MPOL_PREFERRED_MANY", "MPOL_WEIGHTED_INTERLEAVE")
 
+_MODULES = {"apparmor": "AppArmor", "selinux": "SELinux"}
+
 MEMORY_FLAGS = {"MPOL_F_NUMA_BALANCING": 1 << 13, "MPOL_F_RELATIVE_NODES": 1 << 14, "MPOL_F_STATIC_NODES": 1 << 15}
 
 
@@ -105,7 +107,19 @@ class MemoryPolicy(NamedTuple):
         return f"take memory by {'|'.join((self.mode, *self.flags))}{nodes}"
 
 
-Attribute = Scheduler | IoPriority | Personality | MemoryPolicy
+class Label(NamedTuple):
+    """What a security module shall take the process for from its execve on: a profile of AppArmor's, a label of
+    SELinux's."""
+
+    module: str
+    """apparmor or selinux."""
+    text: str
+
+    def describe(self) -> str:
+        return f"be {self.text} to {_MODULES[self.module]} from the command on"
+
+
+Attribute = Scheduler | IoPriority | Personality | MemoryPolicy | Label
 
 
 class CpuAffinity(NamedTuple):
@@ -177,6 +191,14 @@ def _numbers(fields: Fields, name: str) -> tuple[int, ...]:
         return parse.cpu_list(text)
     except ParseError:
         raise SpecError(fields.at(name), f'is not a list of numbers as 0-3,7: "{text}"') from None
+
+
+LABELS = {"apparmorProfile": "apparmor", "selinuxLabel": "selinux"}
+"""Fields of `process` that are labels, and whose."""
+
+
+def labels(fields: Fields) -> tuple[Label, ...]:
+    return tuple(Label(module, text) for name, module in LABELS.items() if (text := fields.text(name)))
 
 
 _Rows = Mapping[str, Callable[[Fields], Attribute]]

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from lxcfs_py import linux
 from lxcfs_py.errors import Error
 from lxcfs_py.record import TYPE_CHECKING
-from pyrun import capabilities, filters, mounts, plan, process, rootfs, scheduling, terminal
+from pyrun import attributes, capabilities, filters, mounts, plan, process, rootfs, scheduling, terminal
 from pyrun.channel import CONSOLE, LISTENER, WARNING, Channel, Failure, Message
 
 if TYPE_CHECKING:
@@ -58,6 +58,8 @@ def _hint(step: Any, error: OSError) -> str | None:
         return "is lxcfs-py running? lxcfs-py status tells"
     if isinstance(step, plan.OomScoreAdj) and isinstance(error, PermissionError):
         return "only with CAP_SYS_RESOURCE can it be lower than pyrun's own"
+    if isinstance(step, attributes.Label) and step.module == "apparmor":
+        return "is the profile loaded? aa-status tells, apparmor_parser -r FILE loads one"
     return None
 
 
@@ -108,6 +110,19 @@ def take_before(becoming: Becoming, steps: tuple[plan.Step, ...]) -> None:
 
 def _set_attribute(_: Becoming, step: Any) -> None:
     scheduling.CARRY_OUT[type(step)](step)
+
+
+def _set_label(becoming: Becoming, step: attributes.Label) -> None:
+    """As proc_pid_attr(5) has it; AppArmor has a directory of its own since Linux 5.8, for it may be one of several."""
+    if step.module == "selinux":
+        write(becoming.proc, "self/attr/exec", step.text)
+        return
+    try:
+        os.stat("self/attr/apparmor", dir_fd=becoming.proc)
+        path = "self/attr/apparmor/exec"
+    except FileNotFoundError:
+        path = "self/attr/exec"
+    write(becoming.proc, path, f"exec {step.text}")
 
 
 def _groups_denied(proc: int) -> bool:
@@ -177,6 +192,7 @@ STEPS: dict[type, Callable[[Any, Any], None]] = {
     plan.OomScoreAdj: _oom_score_adj,
     plan.SetRlimit: lambda _, step: process.set_limit(step.limit),
     **dict.fromkeys(scheduling.CARRY_OUT, _set_attribute),
+    attributes.Label: _set_label,
     plan.BoundCapabilities: lambda _, step: process.drop_from_bounding_set(step.keep),
     plan.NoNewPrivileges: lambda _, __: process.no_new_privileges(),
     plan.SetUser: _set_user,

@@ -81,7 +81,7 @@ def create(call: Call) -> int:
 def execute(call: Call) -> int:
     """One process more in a container."""
     from lxcfs_py.host import Host
-    from pyrun import config, container, executing, fields, further, passing, planning, rootless, sealed
+    from pyrun import config, container, executing, facts, fields, further, passing, planning, rootless, sealed
 
     passed = passing.preserved(call.own.get("--preserve-fds", "0"))
     entry = _store(call).find(call.own.words[0])
@@ -97,6 +97,8 @@ def execute(call: Call) -> int:
     else:
         raise UsageError("exec: process args cannot be empty", "pyrun exec ID COMMAND, or --process FILE")
     asked = config.read(fields.Fields({**containers, "process": process}))
+    if planning.labelled(asked):
+        planning.check_labels(asked, facts.security_modules(Host(keep=0)))
     request = further.Request(
         state=recorded,
         plan=planning.further(
@@ -509,6 +511,7 @@ def _request(
         time_namespaces=facts.has_time_namespaces(host),
         passed=passed,
         rootless=call.general.get("--rootless") != "false" and rootless.ordinary(host),
+        security_modules=facts.security_modules(host) if planning.labelled(asked) else (),
     )
     return container.Request(
         plan=planning.make(asked, container_id, bundle, known, _wishes(call)),

@@ -124,7 +124,6 @@ def _mount(fields: Fields) -> spec.Mount:
 
 
 def _process(fields: Fields) -> spec.Process:
-    fields.refuse("apparmorProfile", "selinuxLabel")
     args = fields.texts("args")
     if not args or not args[0]:
         raise SpecError("process.args", "must name a command" if args else "must not be empty")
@@ -145,7 +144,7 @@ def _process(fields: Fields) -> spec.Process:
         rlimits=_unique(fields.each("rlimits", _rlimit), "process.rlimits"),
         no_new_privileges=fields.flag("noNewPrivileges"),
         oom_score_adj=fields.number("oomScoreAdj", -1000, 1000),
-        attributes=attributes.read(fields, attributes.OF_PROCESS),
+        attributes=attributes.read(fields, attributes.OF_PROCESS) + attributes.labels(fields),
         exec_cpu_affinity=attributes.cpu_affinity(fields.child("execCPUAffinity")),
     )
 
@@ -183,7 +182,7 @@ def _hook(fields: Fields) -> spec.Hook:
 
 
 def _linux(fields: Fields) -> spec.Linux:
-    fields.refuse("mountLabel", "intelRdt", "netDevices")
+    fields.refuse("intelRdt")
     propagation = None
     if fields.text("rootfsPropagation"):
         propagation = fields.choice("rootfsPropagation", PROPAGATIONS)
@@ -200,7 +199,15 @@ def _linux(fields: Fields) -> spec.Linux:
         readonly_paths=fields.paths("readonlyPaths"),
         attributes=attributes.read(fields, attributes.OF_LINUX),
         seccomp=seccomp.profile(fields.child("seccomp")) if fields.has("seccomp") else None,
+        mount_label=fields.text("mountLabel") or "",
+        net_devices=_net_devices(fields) if fields.has("netDevices") else (),
     )
+
+
+def _net_devices(fields: Fields) -> tuple[spec.NetDevice, ...]:
+    from pyrun import netdevices
+
+    return netdevices.read(fields)
 
 
 def _namespace(fields: Fields) -> spec.Namespace:
@@ -380,6 +387,8 @@ def _check_namespaces(made: spec.Spec) -> None:
         if namespace not in types:
             raise SpecError(where, f"needs a {namespace} namespace in linux.namespaces, or it would be the host's")
     _check_users(made)
+    if made.linux.net_devices and "network" not in types:
+        raise SpecError("linux.netDevices", "needs a network namespace in linux.namespaces")
     if "mount" not in types:
         raise unsupported("linux.namespaces", "a container without a mount namespace")
 

@@ -23,6 +23,7 @@ from lxcfs_py.record import TYPE_CHECKING, NamedTuple
 from pyrun import cgroups, channel, filters, freezer, hooks, init, jsontext, namespaces
 from pyrun.channel import (
     CONSOLE,
+    DEVICES,
     FAILED,
     GO,
     HOOKS,
@@ -33,7 +34,7 @@ from pyrun.channel import (
     Message,
 )
 from pyrun.keeper import Keeper
-from pyrun.plan import Bind, JoinKeyring, Plan
+from pyrun.plan import Bind, JoinKeyring, MoveDevices, Plan
 from pyrun.store import Entry, State, Store, moment, process, write
 
 if TYPE_CHECKING:
@@ -265,6 +266,8 @@ def _until_ready(made: Made, request: Request, parent: Parent, keeper: Keeper) -
                 told = for_hooks(made.state, "creating")
                 hooks.run_all(message.text, hooks.KINDS[message.text](request.plan.hooks), told)
             made.init.send(Message(GO, for_hooks(made.state, "creating").decode()))
+        elif message.kind == DEVICES:
+            _move_devices(made, request.plan)
         elif message.kind == READY:
             _ready(made, request.plan)
             return
@@ -276,6 +279,15 @@ def _until_ready(made: Made, request: Request, parent: Parent, keeper: Keeper) -
             for descriptor in message.descriptors:
                 os.close(descriptor)
     raise _died(made)
+
+
+def _move_devices(made: Made, to_do: Plan) -> None:
+    from pyrun import links
+
+    for step in to_do.steps:
+        if isinstance(step, MoveDevices):
+            links.move(step.devices, made.state.pid)
+    made.init.send(Message(GO))
 
 
 def _hand_over(listener: int, made: Made, to_do: Plan) -> None:

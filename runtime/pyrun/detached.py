@@ -79,6 +79,8 @@ def file_system(fstype: str, source: str, flags: MountFlags) -> int:
             if flags.flags & flag:
                 linux.fsconfig(opened, linux.FSCONFIG_SET_FLAG, name)
         _set_options(opened, flags.data)
+        if flags.context:
+            linux.fsconfig(opened, linux.FSCONFIG_SET_STRING, "context", flags.context)
         linux.fsconfig(opened, linux.FSCONFIG_CMD_CREATE)
         return linux.fsmount(opened, linux.FSMOUNT_CLOEXEC, _attributes(flags.flags))
 

@@ -63,6 +63,15 @@ def accounts_swap(host: Host) -> bool:
     return group is None or host.exists(f"{group}/memory.swap.max")
 
 
+def security_modules(host: Host) -> tuple[str, ...]:
+    """Those of AppArmor and SELinux that this kernel enforces."""
+    path = "sys/module/apparmor/parameters/enabled"
+    found = ["apparmor"] if host.exists(path) and host.read(path).strip() == b"Y" else []
+    mounted = parse.mountinfo(host.read("proc/self/mountinfo"))
+    found += ["selinux"] if any(info.fstype == "selinuxfs" for info in mounted) else []
+    return tuple(found)
+
+
 def has_time_namespaces(host: Host) -> bool:
     return host.exists("proc/self/ns/time")
 

@@ -17,7 +17,7 @@ from lxcfs_py import linux
 from lxcfs_py.bare import signal
 from lxcfs_py.record import TYPE_CHECKING
 from pyrun import becoming, cgroups, hooks, mounts, namespaces, network, plan, process
-from pyrun.channel import GO, HOOKS, READY, Channel, Message, report
+from pyrun.channel import DEVICES, GO, HOOKS, READY, Channel, Message, report
 
 if TYPE_CHECKING:
     from typing import Any, NoReturn
@@ -140,6 +140,11 @@ def _sysctl(init: Init, step: plan.Sysctl) -> None:
 # Steps of the process -----------------------------------------------------------------------------------------------
 
 
+def _move_devices(init: Init, _: plan.MoveDevices) -> None:
+    init.parent.send(Message(DEVICES))
+    init.parent.expect(GO, "pyrun")
+
+
 def _run_hooks(init: Init, step: plan.RunHooks) -> None:
     if step.kind != "startContainer":
         init.parent.send(Message(HOOKS, step.kind))
@@ -174,6 +179,7 @@ STEPS: dict[type, Callable[[Any, Any], None]] = becoming.STEPS | {
     plan.Bind: lambda init, step: mounts.bind(init.root, step, init.prepared),
     plan.Device: lambda init, step: mounts.make_device(init.root, step),
     plan.Symlink: lambda init, step: mounts.make_link(init.root, step),
+    plan.MoveDevices: _move_devices,
     plan.RunHooks: _run_hooks,
     plan.Pivot: _pivot,
     plan.MoveRoot: _move_root,

@@ -94,6 +94,8 @@ class MountFlags(NamedTuple):
     """The file system's own options."""
     copy_up: bool = False
     """`tmpcopyup`: what the rootfs has at the destination is copied into the new tmpfs."""
+    context: str = ""
+    """SELinux's label of all its files; a file system's own option that has commas in it."""
     id_mapped: str = ""
     """`idmap`, or `ridmap` for the mount with all below it: its owners are others than on disk."""
 
@@ -104,7 +106,8 @@ class MountFlags(NamedTuple):
         words += [describe_propagation(flags) for flags in self.propagation]
         words += ["tmpcopyup"] if self.copy_up else []
         words += [self.id_mapped] if self.id_mapped else []
-        parts = [part for part in (",".join(words), self.data) if part]
+        label = f'context="{self.context}"' if self.context else ""
+        parts = [part for part in (",".join(words), self.data, label) if part]
         return f" ({'; '.join(parts)})" if parts else ""
 
 

@@ -19,7 +19,7 @@ from pyrun.attributes import Attribute, CpuAffinity
 from pyrun.ids import Maps
 from pyrun.options import MountFlags, describe_propagation
 from pyrun.resources import Write
-from pyrun.spec import DeviceRule, Hook, Hooks, Rlimit, Seccomp, TimeOffset
+from pyrun.spec import DeviceRule, Hook, Hooks, NetDevice, Rlimit, Seccomp, TimeOffset
 
 if TYPE_CHECKING:
     from pyrun.units import Unit
@@ -219,6 +219,16 @@ class Console(NamedTuple):
     def describe(self) -> str:
         size = f" of {self.rows} rows and {self.columns} columns" if self.rows or self.columns else ""
         return f"open a terminal{size}" + (f" as {self.path}" if self.path else "")
+
+
+class MoveDevices(NamedTuple):
+    """Have the parent move network devices of its own network namespace into the container's."""
+
+    devices: tuple[NetDevice, ...]
+
+    def describe(self) -> str:
+        told = (name if name == inside else f"{name} as {inside}" for name, inside in self.devices)
+        return f"move the network devices {', '.join(told)} here"
 
 
 class RunHooks(NamedTuple):
@@ -464,6 +474,7 @@ Step = (
     | Device
     | Symlink
     | Console
+    | MoveDevices
     | RunHooks
     | Pivot
     | MoveRoot

@@ -19,10 +19,10 @@ import posixpath
 from collections.abc import Iterator, Mapping
 
 from lxcfs_py.cgroup import keys
-from lxcfs_py.errors import SpecError
+from lxcfs_py.errors import SpecError, Unsupported
 from lxcfs_py.record import NamedTuple
 from pyrun import capabilities, devices, ids, options, plan, resources, seccomp
-from pyrun.attributes import IoPriority, Scheduler
+from pyrun.attributes import LABELS, IoPriority, Label, Scheduler
 from pyrun.fields import unsupported
 from pyrun.ids import Maps
 from pyrun.spec import Capabilities, Hook, Linux, Mount, Namespace, Process, Seccomp, Spec
@@ -33,6 +33,9 @@ LXCFS_ANNOTATION = "org.lxcfs"
 """`true` or `false`: whether this container has the virtual files, whatever is set for all."""
 LXCFS_ANNOTATIONS = "org.lxcfs."
 """What the names of those begin with that lxcfs-py's own hook reads."""
+
+_UNLABELLED = ("mqueue", "proc", "sysfs")
+"""File systems that take no label from who mounts them."""
 
 _READONLY = 1
 _HIDDEN = options.MountFlags(flags=1 | 2 | 4 | 8)
@@ -94,6 +97,8 @@ class Facts(NamedTuple):
     """Whether this kernel has them."""
     rootless: bool = False
     """Whether the caller is no root of the host."""
+    security_modules: tuple[str, ...] = ()
+    """Which label processes here: apparmor, selinux."""
     passed: int = 0
     """How many descriptors of the caller's, from 3 on, the command gets."""
 
@@ -116,6 +121,9 @@ def make(spec: Spec, container_id: str, bundle: str, facts: Facts, wishes: Wishe
     """The whole plan; `bundle` is absolute. SpecError or Unsupported where config.json asks for what cannot be."""
     if wishes.no_pivot and _has_user_namespace(spec):
         raise unsupported("linux.namespaces", "a user namespace with --no-pivot")
+    check_labels(spec, facts.security_modules)
+    if spec.linux.net_devices and facts.rootless:
+        raise Unsupported("linux.netDevices: only the host's root can move network devices", "run pyrun as root")
     warnings = tuple(_warnings(spec, facts))
     spec = _with_hook(_allowed(spec, facts), facts.lxcfs)
     throw_away = _annotated(spec, ROOT_ANNOTATION, THROW_AWAY, FROZEN) == THROW_AWAY
@@ -136,6 +144,7 @@ def make(spec: Spec, container_id: str, bundle: str, facts: Facts, wishes: Wishe
         *_mounts(spec, bundle),
         *_virtual_files(spec, facts.lxcfs, cgroup.path),
         *_devices(spec),
+        *([plan.MoveDevices(spec.linux.net_devices)] if spec.linux.net_devices else ()),
         *_hooks(spec, "prestart", "createRuntime", "createContainer"),
         plan.MoveRoot(propagation) if wishes.no_pivot else plan.Pivot(propagation),
         *_root_settings(spec, facts.nested if throw_away else ()),
@@ -210,6 +219,22 @@ def further(
         warnings=tuple(_capability_warnings(process.capabilities)),
         no_way_back=rootless,
     )
+
+
+def labelled(spec: Spec) -> dict[str, str]:
+    """Which field of config.json asks which security module for a label."""
+    asked = {step.module for step in spec.process.attributes if isinstance(step, Label)}
+    made = {f"process.{name}": module for name, module in LABELS.items() if module in asked}
+    return made | ({"linux.mountLabel": "selinux"} if spec.linux.mount_label else {})
+
+
+def check_labels(spec: Spec, modules: tuple[str, ...]) -> None:
+    """Unsupported where a label would not be in force: its module is not among those of this kernel."""
+    for where, module in labelled(spec).items():
+        if module not in modules:
+            name = {"apparmor": "AppArmor", "selinux": "SELinux"}[module]
+            hint = "take it out of config.json, or boot a kernel that has it"
+            raise Unsupported(f"{where}: {name} is not enabled on this machine", hint)
 
 
 def tells_lxcfs(spec: Spec) -> bool:
@@ -328,7 +353,10 @@ def _cgroup_path(linux: Linux, container_id: str) -> str:
 
 def _mounts(spec: Spec, bundle: str) -> Iterator[plan.Step]:
     for index, mount in enumerate(spec.mounts):
-        yield _mount(mount, f"mounts[{index}]", bundle, spec.linux.maps)
+        step = _mount(mount, f"mounts[{index}]", bundle, spec.linux.maps)
+        if isinstance(step, plan.Mount) and step.fstype not in _UNLABELLED:
+            step = step._replace(flags=step.flags._replace(context=spec.linux.mount_label))
+        yield step
 
 
 def _mount(mount: Mount, where: str, bundle: str, container: Maps) -> plan.Step:
@@ -494,6 +522,8 @@ def _warnings(spec: Spec, facts: Facts) -> Iterator[str]:
         yield "linux.resources.devices: not in force, since only the host's root may limit devices"
     elif spec.linux.resources.devices and "devices" not in facts.versions and not _devices_by_program(facts):
         yield "linux.resources.devices: not in force, since there is neither a v1 devices controller here nor cgroup v2"
+    if spec.linux.mount_label and any(mount.type == "mqueue" for mount in spec.mounts):
+        yield "linux.mountLabel: not in force for file systems of type mqueue"
 
 
 def _capability_warnings(asked: Capabilities) -> Iterator[str]:

@@ -239,6 +239,13 @@ class Seccomp(NamedTuple):
     listener_metadata: str = ""
 
 
+class NetDevice(NamedTuple):
+    name: str
+    """In the runtime's network namespace."""
+    inside: str
+    """In the container's."""
+
+
 class Linux(NamedTuple):
     namespaces: tuple[Namespace, ...] = ()
     maps: Maps = Maps()
@@ -255,6 +262,9 @@ class Linux(NamedTuple):
     attributes: tuple[Attribute, ...] = ()
     """Of every process of the container, in the order of carrying out."""
     seccomp: Seccomp | None = None
+    mount_label: str = ""
+    """SELinux's, of the files of file systems that are made for the container."""
+    net_devices: tuple[NetDevice, ...] = ()
 
 
 class Spec(NamedTuple):

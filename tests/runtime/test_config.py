@@ -232,11 +232,7 @@ def test_a_name_without_a_namespace_of_its_own_is_refused(needed: tuple[str, str
 
 REFUSED = [
     ("vm", {"kernel": {"path": "/k"}}),
-    ("process.apparmorProfile", "p"),
-    ("process.selinuxLabel", "l"),
-    ("linux.mountLabel", "l"),
     ("linux.intelRdt", {"closID": "c"}),
-    ("linux.netDevices", {"eth0": {}}),
     ("linux.namespaces[4].path", "/proc/1/ns/mnt"),
 ]
 
