@@ -5,6 +5,7 @@ containerd passes a runtime no options of ours: the virtual files come by /etc/l
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -71,6 +72,20 @@ def test_a_command_that_is_not_there_is_told_in_words_that_clients_know(engine: 
     done = run(engine, name, "nosuch")
     assert done.returncode == 1
     assert 'exec: "nosuch": executable file not found in $PATH' in done.stderr
+    assert left(name) == []
+
+
+@pytest.mark.alike
+def test_a_terminal(engine: Engines) -> None:
+    """`ctr run -t` wants one of its own, which script(1) gives it."""
+    if shutil.which("script") is None:
+        pytest.skip("no script")
+    name = new_name()
+    general = f"ctr --address {engine.directory}/containerd.sock run --rm --tty --snapshotter=native"
+    words = f"--runc-binary={PYRUN} --cgroup={GROUP}/{name} {image.NAME} {name} sh -c 'busybox tty; stty size; exit 5'"
+    done = engine.call("script", "--quiet", "--return", "--command", f"{general} {words}", "/dev/null")
+    assert done.returncode == 5, done
+    assert "/dev/pts/0" in done.stdout
     assert left(name) == []
 
 

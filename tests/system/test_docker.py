@@ -5,6 +5,7 @@ gets, and reads in its /proc.
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -204,6 +205,68 @@ def test_a_restart_policy_is_kept(engine: Engines) -> None:
     await_true(lambda: (found := inspect(engine, container))["RestartCount"] == 2 and not found["State"]["Running"])
     assert inspect(engine, container)["State"]["ExitCode"] == 3
     output(engine.docker("rm", container))
+    assert left() == []
+
+
+@pytest.mark.alike
+def test_a_container_that_always_restarts_does_so_until_it_is_stopped(engine: Engines) -> None:
+    container = output(run(engine, "sleep", "1000", options=("--detach", "--restart=always", "--memory=128m")))
+
+    def pid() -> int:
+        state = inspect(engine, container)["State"]
+        return int(state["Pid"]) if state["Running"] else 0
+
+    try:
+        for count in (1, 2):
+            before = pid()
+            output(engine.call("kill", "-KILL", str(before)))  # by `docker kill` it would be stopped for good
+            await_true(lambda before=before: pid() not in (0, before))  # type: ignore[misc]
+            assert inspect(engine, container)["RestartCount"] == count
+        assert output(engine.docker("exec", container, "/bin/free", "-m")).split("Mem:")[1].split()[0] == "128"
+        output(engine.docker("stop", "--time=0", container))
+        assert inspect(engine, container)["State"]["Running"] is False
+    finally:
+        output(engine.docker("rm", "--force", container))
+    assert left() == []
+
+
+_COMPOSED = f"""
+version: "2.4"
+services:
+  limited:
+    image: {IMAGE}
+    command: ["sh", "-c", "/bin/free -m | grep Mem; echo up; sleep 1000"]
+    mem_limit: 128m
+    cpus: 1
+    network_mode: none
+  ends:
+    image: {IMAGE}
+    command: ["sh", "-c", "exit 4"]
+    network_mode: none
+"""
+
+
+@pytest.mark.alike
+def test_compose(engine: Engines) -> None:
+    if shutil.which("docker-compose") is None:
+        pytest.skip("no docker-compose")
+    (engine.directory / "compose.yaml").write_text(_COMPOSED)
+
+    def compose(*words: str) -> Done:
+        where = [f"--host=unix://{engine.directory}/docker.sock", f"--file={engine.directory}/compose.yaml"]
+        return engine.call("docker-compose", *where, "--project-name=lxt", *words)
+
+    try:
+        output(compose("up", "--detach", "--no-color"))
+        await_true(lambda: " up" in compose("logs", "--no-color", "limited").stdout)
+        (line,) = [line for line in compose("logs", "--no-color", "limited").stdout.splitlines() if "Mem:" in line]
+        assert line.split("Mem:")[1].split()[0] == "128"
+        output(compose("pause", "limited"))
+        output(compose("unpause", "limited"))
+        assert output(compose("exec", "-T", "limited", "grep", "-c", "^processor", "/proc/cpuinfo")) == "1"
+        await_true(lambda: "Exit 4" in compose("ps", "--all").stdout)
+    finally:
+        output(compose("down", "--timeout=0"))
     assert left() == []
 
 

@@ -67,7 +67,7 @@ def test_a_profile_is_the_commands_and_in_force(pyrun: Pyrun, tmp_path: Path, pr
         (directory / "rootfs" / name).write_text(f"{name}\n")
     done = pyrun.call("run", "--bundle", str(directory), new_id())
     assert done.stdout.splitlines() == [f"{profile} (enforce)", "open"], done
-    assert "/secret: Permission denied" in done.stderr
+    assert "'/secret': Permission denied" in done.stderr
 
 
 def test_a_command_more_has_a_profile_of_its_own(pyrun: Pyrun, tmp_path: Path, profile: str) -> None:
