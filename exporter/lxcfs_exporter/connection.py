@@ -11,7 +11,7 @@ import re
 import socket
 import ssl
 import time
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 _END = re.compile(rb"\r?\n\r?\n")
 _PIECE = 65536
@@ -38,13 +38,21 @@ class Limits(NamedTuple):
 class Connection:
     """A client that has been accepted."""
 
-    def __init__(self, accepted: socket.socket, limits: Limits) -> None:
+    def __init__(self, accepted: socket.socket, host: str, limits: Limits) -> None:
+        """`host`: its address, "" of a socket in the file system."""
         self.socket = accepted
+        self.host = host
         self._limits = limits
         self._came = b""
         self._patience = limits.head_seconds
         if accepted.family != socket.AF_UNIX:
             accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.socket.close()
 
     def shake_hands(self, wrapped: socket.socket) -> bool:
         """Encrypt the connection where `wrapped` does; False where the client speaks plain HTTP to it."""

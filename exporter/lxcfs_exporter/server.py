@@ -1,8 +1,9 @@
 """The server of scrapes: connections bounded in number, size and time, each answered by a thread of its own.
 
 No client can hold it up: a handshake and a request must have come whole within a few seconds, a reply must be taken
-within half a minute, and where connections are at their limit the one that has been silent longest gives way, or, where
-all are being answered, the new one is told 503. Nothing of a handshake happens where connections are accepted.
+within half a minute, and where connections are at their limit one gives way: of the host that has most of them the one
+that has been silent longest, or, where all are being answered and one host has more than half, that host's first. Where
+none can, the new one is told 503. Nothing of a handshake happens where connections are accepted.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import socket
 import ssl
 import threading
 import time
+from collections import Counter
 from collections.abc import Sequence
 from http import HTTPStatus
 
@@ -29,6 +31,10 @@ _TOO_LARGE = Reply(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, b"")
 _NOT_HTTP = Reply(HTTPStatus.BAD_REQUEST, b"not an HTTP/1 request\n")
 _NOT_TLS = Reply(HTTPStatus.BAD_REQUEST, b"this server speaks https\n")
 
+_UNTIL_ENDED = 5.0
+"""Seconds that a thread may take to end whose connection gives way, where there are few CPUs for many."""
+_UNTIL_ANSWERED = 0.2
+
 
 class Server:
     """Accepts in the calling thread and answers in others."""
@@ -38,8 +44,9 @@ class Server:
         self._listeners = listeners
         self._limits = limits
         self._slots = threading.BoundedSemaphore(limits.requests)
-        self._silent: dict[Connection, None] = {}
-        """Those that a request is awaited from, the one that has been silent longest first."""
+        self._lock = threading.Lock()
+        self._clients: dict[Connection, bool] = {}
+        """Every connection, whether a request is awaited from it; the one that has been so for longest first."""
         self._stopping = False
 
     def serve(self, stop: socket.socket) -> None:
@@ -55,37 +62,61 @@ class Server:
         self._stopping = True
         deadline = time.monotonic() + self._limits.grace_seconds
         for _ in range(self._limits.requests):
-            self._hush()
+            for connection, silent in self._all():
+                if silent:
+                    connection.end()
             self._slots.acquire(timeout=max(0.0, deadline - time.monotonic()))
 
     def _accept(self, listener: socket.socket) -> None:
         try:
-            accepted, _ = listener.accept()
+            accepted, peer = listener.accept()
         except (BlockingIOError, ConnectionError):
             return
         except OSError as error:
             log.warning('msg="cannot accept" error="%s"', error)
             time.sleep(0.1)  # out of descriptors: the listener stays ready
             return
+        host = peer[0] if isinstance(peer, tuple) else ""
         if not self._slots.acquire(blocking=False):
-            self._hush()
-            if not self._slots.acquire(timeout=0.2):
+            patience = _UNTIL_ENDED if self._make_room(host) else _UNTIL_ANSWERED
+            if not self._slots.acquire(timeout=patience):
                 self._refuse(accepted)
                 return
-        connection = Connection(accepted, self._limits)
-        self._silent[connection] = None
+        connection = Connection(accepted, host, self._limits)
+        self._now(connection, silent=True)
         try:
             threading.Thread(target=self._handle, args=(connection,), daemon=True).start()
         except RuntimeError as error:  # no more threads to be had
             log.warning('msg="cannot answer" error="%s"', error)
-            self._silent.pop(connection)
-            self._slots.release()
+            self._forget(connection)
             self._refuse(accepted)
 
-    def _hush(self) -> None:
-        """End the connection that has been silent longest."""
-        with contextlib.suppress(StopIteration, RuntimeError):  # it has just spoken or gone
-            next(iter(self._silent)).end()
+    def _all(self) -> list[tuple[Connection, bool]]:
+        with self._lock:
+            return list(self._clients.items())
+
+    def _now(self, connection: Connection, *, silent: bool) -> None:
+        with self._lock:
+            self._clients.pop(connection, None)
+            self._clients[connection] = silent
+
+    def _forget(self, connection: Connection) -> None:
+        with self._lock:
+            self._clients.pop(connection, None)
+        self._slots.release()
+
+    def _make_room(self, newcomer: str) -> bool:
+        """End a connection for one from the host `newcomer`; whether there was any to end."""
+        known = self._all()
+        hosts = Counter(connection.host for connection, _ in known)
+        found = [connection for connection, silent in known if silent] or [
+            connection
+            for connection, _ in known
+            if connection.host != newcomer and hosts[connection.host] > self._limits.requests // 2
+        ]
+        if found:
+            max(found, key=lambda connection: hosts[connection.host]).end()
+        return bool(found)
 
     def _refuse(self, accepted: socket.socket) -> None:
         with accepted, contextlib.suppress(OSError):
@@ -95,19 +126,16 @@ class Server:
 
     def _handle(self, connection: Connection) -> None:
         try:
-            try:
+            with connection:
                 if self._welcome(connection):
                     while self._converse(connection):
-                        self._silent[connection] = None
-                self._silent[connection] = None
+                        self._now(connection, silent=True)
+                self._now(connection, silent=True)
                 connection.finish()
-            finally:
-                self._silent.pop(connection, None)
-                connection.socket.close()
         except OSError as error:  # ssl.SSLError too
             log.debug('msg="connection ended" error="%s"', error)
         finally:
-            self._slots.release()
+            self._forget(connection)
 
     def _welcome(self, connection: Connection) -> bool:
         """Whether there is a connection to talk on."""
@@ -122,7 +150,7 @@ class Server:
     def _converse(self, connection: Connection) -> bool:
         """One request and its reply; whether there may be another."""
         head = connection.head()
-        self._silent.pop(connection, None)
+        self._now(connection, silent=False)
         request = None if head is None else http.parse_request(head)
         if request is None:
             reply = _TOO_LARGE if head is None else _NOT_HTTP

@@ -184,6 +184,34 @@ def test_beyond_the_limit_of_answers_under_way_a_client_is_told_to_come_again() 
             assert second.recv(12) == b"HTTP/1.1 503"
 
 
+def connected(server: Running, host: str) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", server.port), timeout=SECONDS, source_address=(host, 0))
+
+
+def test_a_flood_from_one_host_ends_its_own_connections_and_not_anothers() -> None:
+    with running(Limits(requests=4)) as server, contextlib.ExitStack() as stack:
+        prometheus = stack.enter_context(connected(server, "127.0.0.2"))
+        for _ in range(3):
+            for _ in range(20):
+                stack.enter_context(connected(server, "127.0.0.3"))
+            prometheus.sendall(b"GET /-/ready HTTP/1.1\r\n\r\n")
+            assert b"ready" in prometheus.recv(4096)
+
+
+def test_a_host_whose_answers_fill_the_server_gives_way_to_another_host_and_not_to_itself() -> None:
+    with running(Limits(requests=3)) as server, contextlib.ExitStack() as stack:
+        server.source.size = 1 << 25
+        for _ in range(3):
+            client = stack.enter_context(connected(server, "127.0.0.3"))
+            client.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
+            assert client.recv(12) == b"HTTP/1.1 200"
+        with connected(server, "127.0.0.3") as same:
+            assert same.recv(12) == b"HTTP/1.1 503"
+        with connected(server, "127.0.0.2") as other:
+            other.sendall(b"GET /-/ready HTTP/1.1\r\n\r\n")
+            assert other.recv(12) == b"HTTP/1.1 200"
+
+
 def test_stopping_finishes_the_reply_under_way_and_ends_silent_clients() -> None:
     with running() as server, server.connect() as silent, server.connect() as client:
         server.source.go = threading.Event()
