@@ -94,7 +94,8 @@ class Connection:
     def send(self, *texts: bytes) -> None:
         """All of it; TimeoutError where the client does not take it in time."""
         deadline = time.monotonic() + self._limits.reply_seconds
-        for text in texts:
+        together = sum(map(len, texts)) <= _PIECE  # in one packet, where they fit
+        for text in (b"".join(texts),) if together else texts:
             rest = memoryview(text)
             while rest:
                 self.socket.settimeout(max(0.001, deadline - time.monotonic()))

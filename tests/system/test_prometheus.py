@@ -96,3 +96,15 @@ def test_promtool_takes_what_we_would_have_operators_write(tmp_path: Path) -> No
     (tmp_path / "prometheus.yml").write_text(f"scrape_configs:\n{jobs}")
     done = prometheus.promtool("check", "config", tmp_path / "prometheus.yml")
     assert done.returncode == 0, done.stdout
+
+
+def test_every_alert_fires_where_it_should_and_there_alone() -> None:
+    rules, cases = DEPLOY / "rules.yml", Path(__file__).parents[1] / "exporter/rules.test.yml"
+    checked = prometheus.promtool("check", "rules", rules)
+    assert checked.returncode == 0, checked.stdout
+    done = prometheus.promtool("test", "rules", cases)
+    assert done.returncode == 0, done.stdout
+    alerts = {rule["alert"] for group in yaml.safe_load(rules.read_text())["groups"] for rule in group["rules"]}
+    tests = yaml.safe_load(cases.read_text())["tests"]
+    fired = {case["alertname"] for test in tests for case in test["alert_rule_test"] if case["exp_alerts"]}
+    assert alerts == fired
