@@ -35,7 +35,7 @@ GLOBAL = (
     Option(("--rootless",), "WHEN", "false: also for an ordinary user an unwritable cgroup is an error", _WHEN),
     Option(("--log",), "FILE", "append errors and warnings to FILE too"),
     Option(("--log-format",), "FORMAT", "text or json", ("text", "json")),
-    Option(("--debug",), "", "print the traceback of an error"),
+    Option(("--debug",), "", "log every step, and print the traceback of an error"),
     Option(("--criu",), "PATH", "the program that checkpoints and restores (default criu)"),
     Option(("-v", "--version"), "", "print versions"),
     Option(("-h", "--help"), "", "print this help"),
@@ -249,12 +249,14 @@ def _dispatch(options: Parsed) -> int:
         return 0
     if not options.words:
         raise UsageError("which command?", "pyrun --help")
-    return run(options, lambda warning: _log(options, "warning", warning), lambda _: None)
+    note = (lambda text: _tell(options, "debug", text)) if options.has("--debug") else None
+    return run(options, lambda text: _tell(options, "warning", text), lambda _: None, note)
 
 
-def run(options: Parsed, warn: Callable[[str], None], made: Callable[[int], None]) -> int:
-    """Run the command that the words after the general options are; its exit status. Raises; `warn` and `made` as in a
-    Call."""
+def run(
+    options: Parsed, warn: Callable[[str], None], made: Callable[[int], None], note: Callable[[str], None] | None = None
+) -> int:
+    """Run the command that the words after the general options are; its exit status. Raises; the rest is a Call's."""
     name, *rest = options.words
     command = next((command for command in COMMANDS if command.name == name), None)
     if command is None:
@@ -266,7 +268,7 @@ def run(options: Parsed, warn: Callable[[str], None], made: Callable[[int], None
     arguments.check_count(command, parsed.words)
     if name in _SETTABLE:
         options = _with_settings(options)
-    return _RUN[name](Call(options, parsed, warn, made))
+    return _RUN[name](Call(options, parsed, warn, made, note))
 
 
 def _with_settings(options: Parsed) -> Parsed:
@@ -293,11 +295,18 @@ def _failed(error: BaseException, options: Parsed) -> int:
     lines = errors.describe(error)
     print(f"pyrun: {lines[0]}", *lines[1:], sep="\n", file=sys.stderr)
     command = options.words[0] if options.words else ""
-    _log(options, "error", _in_runcs_form(command, error, lines[0]))
+    if options.has("--log"):
+        _tell(options, "error", _in_runcs_form(command, error, lines[0]))
     if command == "launch":
         status = int(getattr(error, "status", 1))
         return LAUNCH_FAILED if status == 1 else status
     return EXEC_FAILED if command == "exec" else 1
+
+
+def _tell(options: Parsed, level: str, message: str) -> None:
+    from pyrun import messages
+
+    messages.LEVELS[level](options, message)
 
 
 def _in_runcs_form(command: str, error: BaseException, line: str) -> str:
@@ -308,26 +317,6 @@ def _in_runcs_form(command: str, error: BaseException, line: str) -> str:
 
     where = "unable to start container process: " if isinstance(error, Failure) else ""
     return f"{'' if command == 'exec' else 'pyrun '}{command} failed: {where}{line}"
-
-
-def _log(options: Parsed, level: str, message: str) -> None:
-    """One line in --log, in a form that engines read; nothing else may be written there."""
-    path = options.get("--log")
-    if not path:
-        return
-    import json
-    import time
-
-    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    if options.get("--log-format") == "json":
-        line = json.dumps({"level": level, "msg": message, "time": now})
-    else:
-        line = f'time="{now}" level={level} msg={json.dumps(message)}'
-    try:
-        with open(path, "a") as file:
-            file.write(line + "\n")
-    except OSError as error:
-        print(f"pyrun: --log: {errors.describe(error)[0]}", file=sys.stderr)
 
 
 def _completion(call: Call) -> int:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from pyrun.container import Request
     from pyrun.logfile import Wishes as LogWishes
+    from pyrun.plan import Further, Plan
     from pyrun.planning import Lxcfs, Wishes
     from pyrun.spec import Spec
 
@@ -34,6 +35,8 @@ class Call(NamedTuple):
     """Takes what is not as asked for and no failure either."""
     made: Callable[[int], None]
     """Takes the pid of a process that was made and that nobody waits for."""
+    note: Callable[[str], None] | None = None
+    """Takes what is about to be done, a line a step, where that is asked for."""
 
     def tell(self, message: str) -> None:
         """What a person who waits for a container may like to know; `create` has given its streams to the container."""
@@ -121,6 +124,7 @@ def execute(call: Call) -> int:
     if call.own.has("--dry-run"):
         print(request.plan.describe(), end="")
         return 0
+    _noted(call, request.plan)
     for warning in request.plan.warnings:
         call.warn(warning)
     return further.execute(request, call.warn)
@@ -466,9 +470,16 @@ def _seal(request: Request) -> None:
 
 
 def _warned(call: Call, request: Request) -> Warn:
+    _noted(call, request.plan)
     for warning in request.plan.warnings:
         call.warn(warning)
     return call.warn
+
+
+def _noted(call: Call, to_do: Plan | Further) -> None:
+    if call.note is not None:
+        for line in to_do.describe().splitlines():
+            call.note(line)
 
 
 def _bundle_request(call: Call) -> Request:

@@ -126,6 +126,33 @@ def test_what_an_agent_answers(pyrun: Pyrun, tmp_path: Path, confined: bool) -> 
     assert told["ociVersion"] == told["state"]["ociVersion"]
 
 
+@pytest.mark.parametrize("confined", [False, True], ids=["privileges may grow", "no new privileges"])
+def test_an_agent_answers_for_a_command_more(pyrun: Pyrun, tmp_path: Path, confined: bool) -> None:
+    path, name, pid_file = str(tmp_path / "agent"), new_id(), tmp_path / "pid"
+    filtered = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [NOTIFIES], "listenerPath": path}
+    directory = bundle(
+        pyrun,
+        tmp_path / "b",
+        ["sleep", "600"],
+        process={"noNewPrivileges": confined},
+        linux={"seccomp": filtered | {"listenerMetadata": "any text"}},
+    )
+    with Agent(path, 123) as agent:
+        pyrun.call("create", "--bundle", str(directory), name)
+        try:
+            pyrun.must("start", name)
+            done = pyrun.call("exec", "--pid-file", str(pid_file), name, "busybox", "mkdir", "/dev/shm/x")
+            init = pyrun.state(name)["pid"]
+        finally:
+            pyrun.must("delete", "--force", name)
+    assert (done.returncode, "No medium found" in done.stderr) == (1, True), done
+    first, further = agent.states
+    assert (first["pid"], further["pid"]) == (init, int(pid_file.read_text()))
+    told = {key: further["state"][key] for key in ("id", "status", "pid")}
+    assert told == {"id": name, "status": "running", "pid": init}
+    assert (further["fds"], further["metadata"], agent.answered) == (["seccompFd"], "any text", 1)
+
+
 @pytest.mark.parametrize("command", ["run", "create"])
 def test_without_an_agent_there_is_no_container(pyrun: Pyrun, tmp_path: Path, command: str) -> None:
     filtered = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [NOTIFIES], "listenerPath": str(tmp_path / "none")}
