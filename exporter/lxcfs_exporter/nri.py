@@ -132,7 +132,9 @@ class Session:
         return b""
 
     def container_is_there(self, pod: Message, container: Message) -> bytes:
-        self._of_pod(pod)
+        """The pod is new too where it was made while all that there is was told: containerd 1.7 tells of it neither
+        here nor there."""
+        self.pod_runs(pod)
         for container_id, told in self._of_container(self._pods.get(pod.text(1)), container).items():
             self._known.put(container_id, told)
         return b""

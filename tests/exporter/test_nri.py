@@ -109,6 +109,11 @@ def test_changes_are_followed(runtime: Runtime, known: Known) -> None:
     assert (known.get("p1"), known.get("c1")) == (None, None)
 
 
+def test_a_pod_that_was_not_told_of_is_known_by_its_container(runtime: Runtime, known: Known) -> None:
+    runtime.tell((POST_CREATE, POD, b"".join(CONTAINER)))
+    assert known.get("p1") == OF_POD
+
+
 def test_runtimes_with_a_call_for_each_event_are_understood(runtime: Runtime, known: Known) -> None:
     container = b"".join(CONTAINER)
     assert runtime.call("RunPodSandbox", data(1, POD)) == ttrpc.Response(0, "", b"")
