@@ -4,12 +4,15 @@ lines in the golden scrapes. No I/O."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
-from lxcfs_exporter.metrics import cpu, io, life, memory
+from lxcfs_exporter.metrics import cpu, io, life, memory, network
 from lxcfs_exporter.scene import Scene
 from lxcfs_exporter.series import Family
 from lxcfs_py.cgroup.model import PRESSURE, Part
+
+Need = Literal["log", "network"]
+"""What else a scene holds: the kernel's log, network namespaces."""
 
 
 class Collector(NamedTuple):
@@ -21,10 +24,14 @@ class Collector(NamedTuple):
     help: str
     enabled: bool = True
     """Unless the command line says otherwise."""
+    needs: frozenset[Need] = frozenset()
+    """What of the scene it looks at that no cgroup tells."""
 
 
 _CPU = frozenset((Part.CPU,))
 _MEMORY = frozenset((Part.MEMORY, Part.EVENTS, Part.RESERVED))
+_EVENTS = frozenset((Part.MEMORY, Part.EVENTS))
+_NETWORK: frozenset[Need] = frozenset({"network"})
 _IO = frozenset((Part.IO,))
 
 COLLECTORS: tuple[Collector, ...] = (
@@ -34,12 +41,14 @@ COLLECTORS: tuple[Collector, ...] = (
     Collector("cpu", _CPU, cpu.cpu, "time, throttling, quota and shares"),
     Collector("percpu", _CPU, cpu.percpu, "time on each CPU (cgroup v1)", enabled=False),
     Collector("memory", _MEMORY, memory.memory, "usage, limits and faults"),
-    Collector("events", frozenset((Part.MEMORY, Part.EVENTS)), memory.events, "memory events and OOM kills"),
+    Collector("events", _EVENTS, memory.events, "memory events and OOM kills", needs=frozenset({"log"})),
     Collector("swap", frozenset((Part.SWAP,)), memory.swap, "swap usage and limit"),
     Collector("hugetlb", frozenset((Part.HUGETLB,)), memory.hugetlb, "huge pages by size"),
     Collector("numa", frozenset((Part.NUMA,)), memory.numa, "memory by NUMA node", enabled=False),
     Collector("pids", frozenset((Part.PIDS,)), cpu.pids, "threads and their limit"),
     Collector("pressure", PRESSURE, cpu.pressure, "time waited for cpu, memory and io"),
+    Collector("network", frozenset(), network.network, "interfaces of network namespaces", needs=_NETWORK),
+    Collector("tcp", frozenset(), network.tcp, "TCP and UDP by network namespace", needs=_NETWORK),
     Collector("io", _IO, io.io, "bytes and operations by block device"),
     Collector("blkio", _IO, io.blkio, "the bytes by device and operation, in cAdvisor's form", enabled=False),
 )

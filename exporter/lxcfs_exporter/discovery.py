@@ -11,10 +11,9 @@ container `records`', and how it is shown is `collectors`'.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from lxcfs_exporter import processes
 from lxcfs_exporter.claims import Claim, Claims
 from lxcfs_exporter.documents import Documents
 from lxcfs_exporter.identity import Identity
@@ -23,7 +22,7 @@ from lxcfs_py.cgroup import hierarchy, parse
 from lxcfs_py.cgroup.hierarchy import Hierarchies, Mount
 from lxcfs_py.cgroup.model import Part
 from lxcfs_py.cgroup.tree import Cgroup
-from lxcfs_py.errors import ParseError, Unsupported, UsageError
+from lxcfs_py.errors import Unsupported, UsageError
 from lxcfs_py.host import Host
 
 
@@ -198,6 +197,21 @@ class Discovery:
         named = (each._replace(identity=known) for each, known in zip(containers, identities, strict=True))
         return Found(tuple(named), tuple(errors))
 
+    def around(self, path: str) -> tuple[str, str] | None:
+        """Path and name of the container that a cgroup is or lies in; it need not be there any more."""
+        found = None
+        parts = path.split("/")
+        for length in range(2, len(parts) + 1):
+            above = "/".join(parts[:length])
+            if self._rules.excluded(above):
+                break
+            name = self._rules.name(above) or self._claimed.get(above)
+            if name is not None:
+                found = above, name.name
+                if name.runtime != _SYSTEMD:
+                    break
+        return found
+
     def alive(self, container: Container) -> bool:
         """Whether all its directories are still those that were found."""
         try:
@@ -257,41 +271,3 @@ class Discovery:
 
 def _keys(mount: Mount) -> Iterable[str]:
     return mount.controllers if mount.version == 1 else ("",)
-
-
-class Starts:
-    """When containers began: the start of the oldest process in each, kept while the cgroup stays.
-
-    A cgroup's own directory does not tell: its time stamps are those of its first look-up.
-    """
-
-    def __init__(self, host: Host) -> None:
-        self._host = host
-        self._known: dict[tuple[str, int], float] = {}
-
-    def of(self, containers: Sequence[Container], ticks: int) -> dict[str, float]:
-        """Unix times by path; without those in which no process was seen yet. `ticks` a second is USER_HZ."""
-        booted: int | None = None
-        found, kept = {}, {}
-        for container in containers:
-            place = container.directories[0]
-            started = self._known.get(place)
-            if started is None and (oldest := self._oldest(place[0])) is not None:
-                booted = self._booted() if booted is None else booted
-                started = booted + oldest / ticks
-            if started is not None:
-                found[container.id] = kept[place] = started
-        self._known = kept
-        return found
-
-    def _booted(self) -> int:
-        path = "proc/stat"
-        for line in self._host.read(path).splitlines():
-            if line.startswith(b"btime "):
-                return parse.number(line[6:], path) or 0
-        raise ParseError(path, None, "no line btime")
-
-    def _oldest(self, directory: str) -> int | None:
-        """Least start time, ticks since boot, of the processes of a cgroup and all below it."""
-        starts = (processes.stat(self._host, pid, "starttime") for pid in processes.of(self._host, directory))
-        return min((start for start in starts if start is not None), default=None)

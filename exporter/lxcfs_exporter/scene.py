@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
 from lxcfs_exporter.series import Written
-from lxcfs_py.cgroup.model import Machine, Snapshot
+from lxcfs_py.cgroup.model import Machine, Memory, Snapshot
 
 
 class Observed(NamedTuple):
@@ -20,6 +20,32 @@ class Observed(NamedTuple):
     """What else is known of it, by label."""
 
 
+class Interface(NamedTuple):
+    """One line of net/dev: received bytes, packets, errors, drops ... and then sent ones."""
+
+    name: str
+    counters: tuple[int, ...]
+
+
+class Network(NamedTuple):
+    """One network namespace."""
+
+    interfaces: Sequence[Interface]
+    snmp: Mapping[str, int]
+    """Numbers of net/snmp by protocol and name: {"Tcp.CurrEstab": 3}."""
+
+
+class Ended(NamedTuple):
+    """What is still told of a container that is gone."""
+
+    labels: Written
+    memory: Memory
+    """Its events as they were last; nothing else of it is meant."""
+    seen: float
+    """When it was seen last, Unix time."""
+    started: float | None
+
+
 class Scene(NamedTuple):
     """One moment."""
 
@@ -30,6 +56,9 @@ class Scene(NamedTuple):
     """Names of block devices by number: {"8:0": "sda"}."""
     machine: Machine | None = None
     """None where the machine did not say."""
+    networks: Sequence[tuple[Written, Network]] = ()
+    """Each namespace with the container that it is told with."""
+    ended: Sequence[Ended] = ()
 
 
 Part = TypeVar("Part")

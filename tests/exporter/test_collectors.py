@@ -17,7 +17,7 @@ from prometheus_client.utils import floatToGoString
 
 from lxcfs_exporter import encoding
 from lxcfs_exporter.collectors import COLLECTORS
-from lxcfs_exporter.scene import Observed, Scene
+from lxcfs_exporter.scene import Ended, Interface, Network, Observed, Scene
 from lxcfs_exporter.series import Family, Kind, Labels, Written
 from lxcfs_py.cgroup.model import (
     Cpu,
@@ -81,11 +81,23 @@ FULL = Snapshot(
 EMPTY = Snapshot(MACHINE)
 
 
+INTERFACE = Interface("eth0", tuple(range(101, 117)))
+SNMP = {"Tcp.CurrEstab": 31, "Tcp.RetransSegs": 32, "Tcp.OutSegs": 33, "Tcp.InSegs": 34, "Tcp.ActiveOpens": 35}
+SNMP |= {"Tcp.PassiveOpens": 36, "Tcp.AttemptFails": 37, "Tcp.EstabResets": 38, "Udp.InErrors": 39}
+SNMP |= {"Udp.RcvbufErrors": 40}
+NETWORKS = [(Written(Labels("/lxc/0", "0")), Network([INTERFACE], SNMP))]
+ENDED = Ended(Written(Labels("/lxc/gone", "gone")), Memory(0, None, {}, oom_kills=9), 5.0, 4.0)
+
+
 def scene(*snapshots: Snapshot, started: float | None = 1_700_000_000.5) -> Scene:
     observed = [
         Observed(Written(Labels(f"/lxc/{index}", str(index))), each, started) for index, each in enumerate(snapshots)
     ]
     return Scene(observed, 1_800_000_000.25, {"8:0": "sda"}, MACHINE)
+
+
+def whole() -> Scene:
+    return scene(FULL)._replace(networks=NETWORKS)
 
 
 def told(scene: Scene) -> list[Family]:
@@ -107,6 +119,21 @@ EXPECTED: dict[tuple[str, ...], float] = {
     **MACHINES,
     ("container_last_seen",): 1_800_000_000.25,
     ("container_info",): 1,
+    **{
+        (f"container_network_{way}_{name}_total", "eth0"): first + place
+        for way, first in (("receive", 101), ("transmit", 109))
+        for place, name in enumerate(("bytes", "packets", "errors", "packets_dropped"))
+    },
+    ("container_network_tcp_established",): 31,
+    ("container_network_tcp_segments_retransmitted_total",): 32,
+    ("container_network_tcp_segments_sent_total",): 33,
+    ("container_network_tcp_segments_received_total",): 34,
+    ("container_network_tcp_opened_total",): 35,
+    ("container_network_tcp_accepted_total",): 36,
+    ("container_network_tcp_failed_total",): 37,
+    ("container_network_tcp_resets_total",): 38,
+    ("container_network_udp_errors_total",): 39,
+    ("container_network_udp_buffer_errors_total",): 40,
     ("container_start_time_seconds",): 1_700_000_000.5,
     ("container_cpu_usage_seconds_total", "total"): 3,
     ("container_cpu_usage_per_cpu_seconds_total", "cpu00"): 1,
@@ -175,12 +202,21 @@ EXPECTED: dict[tuple[str, ...], float] = {
 
 
 def test_every_sample_of_a_whole_container_is_this() -> None:
-    assert samples(scene(FULL)) == EXPECTED
+    assert samples(whole()) == EXPECTED
 
 
 def test_a_container_of_which_nothing_is_known_has_only_been_seen() -> None:
     seen = {("container_last_seen",): 1_800_000_000.25, ("container_info",): 1, **MACHINES}
     assert samples(scene(EMPTY, started=None)) == seen
+
+
+def test_of_an_ended_container_its_events_and_its_times_are_told_and_no_more() -> None:
+    ended = Scene((), 9.0, {}, ended=[ENDED])
+    assert {name: value for (name,), value in samples(ended).items()} == {
+        "container_last_seen": 5,
+        "container_start_time_seconds": 4,
+        "container_oom_events_total": 9,
+    }
 
 
 def test_containers_keep_their_values_apart() -> None:
@@ -217,7 +253,7 @@ def test_the_working_set_is_never_negative() -> None:
 
 
 def test_counters_end_in_total_and_gauges_do_not() -> None:
-    for family in told(scene(FULL)):
+    for family in told(whole()):
         assert (family.kind == Kind.COUNTER) == family.name.endswith("_total"), family.name
         assert (family.kind == Kind.INFO) == family.name.endswith("_info"), family.name
 
@@ -234,7 +270,7 @@ def test_each_collector_looks_only_at_the_parts_it_names() -> None:
 
 
 def test_collectors_have_names_of_their_own_and_no_family_twice() -> None:
-    names = [family.name for family in told(scene(FULL))]
+    names = [family.name for family in told(whole())]
     assert sorted(set(names)) == sorted(names)
     assert len({row.name for row in COLLECTORS}) == len(COLLECTORS)
 
@@ -301,7 +337,15 @@ def scenes() -> st.SearchStrategy[Scene]:
     labels = st.builds(Labels, NAMES, NAMES, NAMES, NAMES, NAMES, NAMES).map(Written)
     observed = st.builds(Observed, labels, SNAPSHOTS, st.none() | st.floats(0, 1e22), st.just({"runtime": "x"}))
     containers = st.lists(observed, max_size=3, unique_by=lambda each: each.labels.plain)
-    return st.builds(Scene, containers, st.floats(0, 1e12), st.just({"8:0": "sda"}), st.just(MACHINE))
+    return st.builds(
+        Scene,
+        containers,
+        st.floats(0, 1e12),
+        st.just({"8:0": "sda"}),
+        st.just(MACHINE),
+        networks=st.just(NETWORKS),
+        ended=st.just([ENDED]),
+    )
 
 
 def as_theirs(family: Family) -> Metric:

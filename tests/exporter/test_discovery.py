@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 
-from lxcfs_exporter.discovery import Container, Discovery, Name, Rules, Starts, glob
+from lxcfs_exporter.discovery import Container, Discovery, Name, Rules, glob
 from lxcfs_py.cgroup.model import Part
 from lxcfs_py.errors import Unsupported, UsageError
 from tests.exporter import trees
@@ -229,34 +228,19 @@ def test_walks_remember_only_what_is_still_there(tmp_path: Path) -> None:
         assert [each.id for each in discovery.find().containers] == ["/lxc/b"]
 
 
-class TestStarts:
-    """Start times come from processes."""
+AROUND = [
+    ("/lxc/a", "/lxc/a"),
+    ("/lxc/a/b/c", "/lxc/a"),
+    (f"/docker/{ID}/lxc/a", f"/docker/{ID}"),
+    ("/lxc", None),
+    ("/", None),
+    ("/none/lxc/a", None),
+]
 
-    def starts(self, root: Path) -> dict[str, float]:
-        with trees.opened(root) as host:
-            return Starts(host).of(Discovery(host, Rules()).find().containers, 100)
 
-    def test_of_the_oldest_process_here_and_below(self, tmp_path: Path) -> None:
-        trees.v2(tmp_path, "/lxc/a")
-        trees.write(tmp_path, {"sys/fs/cgroup/lxc/a/init.scope/cgroup.procs": "101\n102\n"})
-        for pid, started in ((100, 900), (101, 250), (102, 800)):
-            trees.process(tmp_path, pid, started)
-        assert self.starts(tmp_path) == {"/lxc/a": 1700000002.5}
-
-    def test_processes_that_ended_or_are_hidden_do_not_count(self, tmp_path: Path) -> None:
-        trees.v2(tmp_path, "/lxc/a", "/lxc/b")
-        trees.write(tmp_path, {"sys/fs/cgroup/lxc/a/cgroup.procs": "0\n100\n101\n"})
-        trees.process(tmp_path, 101, 100)
-        trees.write(tmp_path, {"sys/fs/cgroup/lxc/b/cgroup.procs": ""})
-        assert self.starts(tmp_path) == {"/lxc/a": 1700000001.0}
-
-    def test_stay_while_the_cgroup_stays(self, tmp_path: Path) -> None:
-        trees.v2(tmp_path, "/lxc/a")
-        trees.process(tmp_path, 100, 100)
-        with trees.opened(tmp_path) as host:
-            starts, containers = Starts(host), Discovery(host, Rules()).find().containers
-            first = starts.of(containers, 100)
-            os.unlink(tmp_path / "proc/100/stat")
-            assert starts.of(containers, 100) == first
-            assert starts.of((), 100) == {}
-            assert starts.of(containers, 100) == {}
+@pytest.mark.parametrize(("path", "around"), AROUND)
+def test_what_a_cgroup_lies_in_is_told_though_nothing_is_there(tmp_path: Path, path: str, around: str | None) -> None:
+    trees.v2(tmp_path)
+    with trees.opened(tmp_path) as host:
+        name = Discovery(host, Rules(exclude=(glob("/none"),))).around(path)
+    assert (name and name[0]) == around

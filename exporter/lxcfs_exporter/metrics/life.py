@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from lxcfs_exporter.scene import Observed, Scene
 from lxcfs_exporter.series import Family, Kind, Row, families
 from lxcfs_py.cgroup.model import Machine
 
-STARTED: Row[Observed] = Row(
-    *(Kind.GAUGE, "container_start_time_seconds", "Start of the oldest process of the container, Unix time."),
-    lambda observed: observed.started,
+
+class _Seen(NamedTuple):
+    last: float
+    started: float | None
+
+
+_SEEN: tuple[Row[_Seen], ...] = (
+    Row(
+        *(Kind.GAUGE, "container_last_seen", "When the exporter last saw the container, Unix time."),
+        lambda seen: seen.last,
+    ),
+    Row(
+        *(Kind.GAUGE, "container_start_time_seconds", "Start of the oldest process of the container, Unix time."),
+        lambda seen: seen.started,
+    ),
 )
 
 
 def life(scene: Scene) -> Iterator[Family]:
-    """That a container exists, and since when."""
-    seen: Row[Observed] = Row(
-        *(Kind.GAUGE, "container_last_seen", "When the exporter last saw the container, Unix time."),
-        lambda _: scene.now,
-    )
-    yield from families((seen, STARTED), [(each.labels.plain, each) for each in scene.containers])
+    """That a container exists, and since when; for a while also that it did."""
+    seen = [(each.labels.plain, _Seen(scene.now, each.started)) for each in scene.containers]
+    ended = [(each.labels.plain, _Seen(each.seen, each.started)) for each in scene.ended]
+    yield from families(_SEEN, seen + ended)
 
 
 _INFO: Row[Observed] = Row(Kind.INFO, "container_info", "What is known of the container, to join by id.", lambda _: 1)

@@ -63,9 +63,6 @@ _MEMORY: tuple[Row[Memory], ...] = (
     ),
 )
 
-OOM_EVENTS: Row[Memory] = Row(
-    _COUNTER, "container_oom_events_total", "Processes killed for want of memory.", lambda memory: memory.oom_kills
-)
 _SAID = {
     "low": "Times that memory below its reservation was reclaimed.",
     "high": "Times that it was throttled above memory.high.",
@@ -75,11 +72,14 @@ _SAID = {
     "oom_group_kill": "Times that all its processes were killed together for want of memory.",
     "sock_throttled": "Times that its sockets were held back.",
 }
-EVENTS: tuple[Row[Memory], ...] = (
-    OOM_EVENTS,
+_EVENTS: tuple[Row[Memory], ...] = (
+    Row(
+        *(_COUNTER, "container_oom_events_total", "Processes killed for want of memory."),
+        lambda memory: memory.oom_kills,
+    ),
     *(Row(_COUNTER, f"container_memory_events_{key}_total", said, _event(key)) for key, said in _SAID.items()),
 )
-"""What is told of a container after its end too: memory.events, of which v1 has `oom_kill` alone."""
+"""What is told of a container after its end too; v1 has `oom_kill` alone."""
 
 _FAULTS: Row[int] = Row(_COUNTER, "container_memory_failures_total", "Page faults.", int)
 _FAULT_LABELS = ("failure_type", "scope")
@@ -99,8 +99,9 @@ def memory(scene: Scene) -> Iterator[Family]:
 
 
 def events(scene: Scene) -> Iterator[Family]:
-    """memory controller: its events, OOM kills among them."""
-    yield from families(EVENTS, having(scene, lambda snapshot: snapshot.memory))
+    """memory controller: its events, OOM kills among them, of containers that are gone too."""
+    ended = [(each.labels.plain, each.memory) for each in scene.ended]
+    yield from families(_EVENTS, having(scene, lambda snapshot: snapshot.memory) + ended)
 
 
 _SWAP: tuple[Row[Swap], ...] = (
