@@ -14,7 +14,7 @@ from typing import NamedTuple
 import pytest
 
 from lxcfs_py.host import Host
-from pyrun import cli, completion, facts, features, launching, lxcfs
+from pyrun import cli, facts, features, launching, lxcfs
 from pyrun.store import State, Store, process
 
 
@@ -274,33 +274,6 @@ def test_a_reader_that_goes_is_no_traceback(root: Path) -> None:
     done = subprocess.run([sys.executable, "-c", program], stdout=writer, stderr=subprocess.PIPE, check=False)
     os.close(writer)
     assert b"Traceback" not in done.stderr
-
-
-@pytest.mark.parametrize("shell", completion.SHELLS)
-def test_a_completion_script_has_every_command_and_option(pyrun: Pyrun, shell: str) -> None:
-    script = pyrun("completion", shell).out
-    for command in cli.COMMANDS:
-        assert command.name in script
-        for option in command.options:
-            assert option.key.lstrip("-") in script
-
-
-@pytest.mark.parametrize(
-    ("line", "offered"),
-    [
-        ("pyrun st", {"start", "state", "stats", "stop"}),
-        ("pyrun launch --cpu", {"--cpus", "--cpuset"}),
-        ("pyrun --lo", {"--log", "--log-format"}),
-    ],
-)
-def test_bash_completes(pyrun: Pyrun, line: str, offered: set[str]) -> None:
-    words = line.split()
-    program = (
-        f"{pyrun('completion', 'bash').out}\nCOMP_WORDS=({line}); COMP_CWORD={len(words) - 1}; _pyrun; "
-        'printf "%s\\n" "${COMPREPLY[@]}"'
-    )
-    done = subprocess.run(["bash", "-c", program], capture_output=True, text=True, check=True)
-    assert set(done.stdout.split()) == offered
 
 
 @pytest.mark.parametrize(("text", "kept"), [("0", "0"), ("1,0", "0-1"), ("0-1", "0-1"), ("3", "3")])
