@@ -440,6 +440,14 @@ def _signal(pid: int, number: int) -> None:
         return
 
 
+def own(directories: Iterable[str]) -> tuple[str, ...]:
+    """As `recorded`; Unsupported for a container that was made without a cgroup."""
+    directories = tuple(directories)
+    if not directories:
+        raise Unsupported("the container has no cgroup of its own", "it was made where the caller may make none")
+    return recorded(directories)
+
+
 def recorded(directories: Iterable[str]) -> tuple[str, ...]:
     """Those of the recorded directories that are cgroups still; NotFound if a record names anything else."""
     found = []

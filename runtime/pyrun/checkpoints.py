@@ -115,6 +115,8 @@ def restore(
     for kind in _BEFORE_START:
         if hooks.KINDS[kind](request.plan.hooks):
             raise Unsupported(f"hooks.{kind}: hooks that make a container ready are not run when it is restored")
+    if not request.plan.cgroup.path:
+        raise Unsupported("a container cannot be restored without a cgroup", "leave --cgroup-manager disabled out")
     prepared = container.prepare(store, request)
     state = prepared.state
     try:

@@ -24,6 +24,7 @@ EXEC_FAILED = 255
 """What `exec` exits with where the command could not be executed, whatever the reason, as runc does."""
 
 _WHEN = ("true", "false", "auto")
+_MANAGERS = ("cgroupfs", "systemd", "disabled")
 
 GLOBAL = (
     Option(("--root",), "DIR", "where containers are recorded (default /run/pyrun)"),
@@ -32,6 +33,7 @@ GLOBAL = (
     Option(("--lxcfs-mount",), "DIR", "where lxcfs-py serves (default /var/lib/lxcfs-py)"),
     Option(("--lxcfs-run-dir",), "DIR", "lxcfs-py's run directory (default /run/lxcfs-py)"),
     Option(("--systemd-cgroup",), "", "have systemd make the cgroup; cgroupsPath is SLICE:PREFIX:NAME then"),
+    Option(("--cgroup-manager",), "WHO", "who makes the cgroup; disabled: the container stays in ours", _MANAGERS),
     Option(("--rootless",), "WHEN", "false: also for an ordinary user an unwritable cgroup is an error", _WHEN),
     Option(("--log",), "FILE", "append errors and warnings to FILE too"),
     Option(("--log-format",), "FORMAT", "text or json", ("text", "json")),

@@ -538,10 +538,14 @@ def _request(
 def _wishes(call: Call) -> Wishes:
     from pyrun import planning
 
+    manager = call.general.get("--cgroup-manager")
+    if call.general.has("--systemd-cgroup") and manager not in ("", "systemd"):
+        raise UsageError(f"--systemd-cgroup contradicts --cgroup-manager {manager}", "leave one of them out")
     return planning.Wishes(
         no_new_keyring=call.own.has("--no-new-keyring"),
         no_pivot=call.own.has("--no-pivot"),
-        systemd_cgroup=call.general.has("--systemd-cgroup"),
+        systemd_cgroup=call.general.has("--systemd-cgroup") or manager == "systemd",
+        no_cgroup=manager == "disabled",
     )
 
 

@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 
 _KINDS = tuple(hooks.KINDS)
 
+_PATIENCE = 10_000
+"""Milliseconds for a process that was killed to be gone."""
+
 FILTERS = ".seccomp"
 """Where compiled filters are kept, in the state root; no container's ID begins with a dot."""
 
@@ -199,6 +202,8 @@ def prepare(store: Store, request: Request, *, waits: bool = False) -> Prepared:
 
 def _places(to_do: Plan) -> tuple[cgroups.Place, ...]:
     """Where its cgroups are to be."""
+    if not to_do.cgroup.path:
+        return ()
     every = cgroups.places(hierarchy.find(Host(keep=0)), to_do.cgroup.path)
     if not to_do.cgroup.where_allowed:
         return every
@@ -317,8 +322,10 @@ def destroy(entry: Entry, state: State) -> tuple[str, ...]:
 
 def settle(state: State) -> None:
     """Leave nothing of a container but its record: kill what runs, remove the cgroups. The caller has the lock."""
-    _signal(state, signal.SIGKILL)
+    killed = _signal(state, signal.SIGKILL)
     cgroups.remove(cgroups.recorded(state.cgroups))
+    if killed and not state.cgroups:
+        _await_end(state)
     if state.unit:
         _stop_unit(state.unit)
 
@@ -410,7 +417,11 @@ def processes(store: Store, container_id: str) -> list[int]:
     recorded = entry.load()
     if recorded is None or entry.status(recorded) in ("creating", "stopped"):
         raise Conflict("container not running", f"pyrun state {container_id}")
-    return sorted(cgroups.processes(cgroups.recorded(recorded.cgroups)))
+    if not recorded.cgroups and not recorded.shares_pids:
+        from pyrun import pidns
+
+        return pidns.processes(recorded.pid)
+    return sorted(cgroups.processes(cgroups.own(recorded.cgroups)))
 
 
 def delete(store: Store, container_id: str, *, force: bool = False) -> tuple[str, ...]:
@@ -455,6 +466,20 @@ def _signal(recorded: State, number: int) -> bool:
     finally:
         os.close(pidfd)
     return True
+
+
+def _await_end(recorded: State) -> None:
+    """Of an init that was killed and in whose cgroup nobody would wait for it; of one in state D in vain."""
+    try:
+        pidfd = os.pidfd_open(recorded.pid)
+    except ProcessLookupError:
+        return
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    found = process(recorded.pid)
+    if found is not None and found.start_time == recorded.start_time:
+        poll.poll(_PATIENCE)
+    os.close(pidfd)
 
 
 def as_told(recorded: State, status: str) -> dict[str, Any]:

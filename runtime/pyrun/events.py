@@ -65,7 +65,7 @@ def _quiet(descriptor: int, mask: int) -> None:
 
 
 def _used(recorded: State) -> Event:
-    return {"type": "stats", "id": recorded.id, "data": stats.read(cgroups.recorded(recorded.cgroups))}
+    return {"type": "stats", "id": recorded.id, "data": stats.read(cgroups.own(recorded.cgroups))}
 
 
 def _running(store: Store, container_id: str) -> State:

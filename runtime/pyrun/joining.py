@@ -23,7 +23,9 @@ def below(hierarchies: Hierarchies, directories: Sequence[str], asked: Sequence[
     wanted = dict(_parsed(asked))
     unknown = sorted(set(wanted) - {name for directory in directories for name in _names(hierarchies, directory)})
     if unknown:
-        raise UsageError(f"exec: --cgroup: the container has no cgroup of {unknown[0]}", "see /proc/self/cgroup")
+        raise UsageError(
+            f"exec: --cgroup: the container has no cgroup of {unknown[0] or 'its own'}", "see /proc/self/cgroup"
+        )
     found = []
     for directory in directories:
         path = next((wanted[name] for name in _names(hierarchies, directory) if name in wanted), "")

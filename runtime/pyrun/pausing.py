@@ -18,7 +18,7 @@ def pause(store: Store, container_id: str) -> None:
         status = container.status(entry, recorded)
         if recorded is None or status not in ("created", "running"):
             raise Conflict("container not running")
-        freezer.freeze(cgroups.recorded(recorded.cgroups))
+        freezer.freeze(cgroups.own(recorded.cgroups))
 
 
 def resume(store: Store, container_id: str) -> None:

@@ -62,7 +62,8 @@ class Namespaces(NamedTuple):
 
 
 class Cgroup(NamedTuple):
-    """Make the cgroup `path` (below each hierarchy's mount point, begins with /), write, and put init into it."""
+    """Make the cgroup `path` (below each hierarchy's mount point, begins with /), write, and put init into it; "" makes
+    none, and init stays where it is."""
 
     path: str
     writes: tuple[Write, ...] = ()
@@ -76,6 +77,8 @@ class Cgroup(NamedTuple):
     """Only in the hierarchies where the caller may, perhaps in none."""
 
     def describe(self) -> str:
+        if not self.path:
+            return "make no cgroup"
         owner = f", of user {self.owner} on cgroup v2" if self.owner is not None else ""
         return f"make cgroup {self.path}" + (" where that is allowed" if self.where_allowed else "") + owner
 

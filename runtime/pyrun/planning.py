@@ -112,6 +112,8 @@ class Wishes(NamedTuple):
     """The host's / cannot be pivoted from."""
     systemd_cgroup: bool = False
     """Its cgroup is that of a unit of systemd's."""
+    no_cgroup: bool = False
+    """It has none, and stays in the caller's."""
 
 
 NO_WISHES = Wishes()
@@ -124,7 +126,7 @@ def make(spec: Spec, container_id: str, bundle: str, facts: Facts, wishes: Wishe
     check_labels(spec, facts.security_modules)
     if spec.linux.net_devices and facts.rootless:
         raise Unsupported("linux.netDevices: only the host's root can move network devices", "run pyrun as root")
-    warnings = tuple(_warnings(spec, facts))
+    warnings = tuple(_warnings(spec, facts, wishes))
     spec = _with_hook(_allowed(spec, facts), facts.lxcfs)
     throw_away = _annotated(spec, ROOT_ANNOTATION, THROW_AWAY, FROZEN) == THROW_AWAY
     cgroup = _cgroup(spec, container_id, facts, wishes)
@@ -142,7 +144,7 @@ def make(spec: Spec, container_id: str, bundle: str, facts: Facts, wishes: Wishe
         plan.Propagate(propagation or options.propagation("rslave")),
         *root,
         *_mounts(spec, bundle),
-        *_virtual_files(spec, facts.lxcfs, cgroup.path),
+        *_virtual_files(spec, _of_cgroup(facts.lxcfs, cgroup.path), cgroup.path),
         *_devices(spec),
         *([plan.MoveDevices(spec.linux.net_devices)] if spec.linux.net_devices else ()),
         *_hooks(spec, "prestart", "createRuntime", "createContainer"),
@@ -316,6 +318,8 @@ def _keyring(container_id: str, wishes: Wishes) -> Iterator[plan.Step]:
 
 def _cgroup(spec: Spec, container_id: str, facts: Facts, wishes: Wishes) -> plan.Cgroup:
     linux, asked = spec.linux, spec.linux.resources
+    if wishes.no_cgroup:
+        return plan.Cgroup("")
     unit = None
     if wishes.systemd_cgroup:
         from pyrun import units
@@ -395,6 +399,11 @@ def _on_dev(mount: Mount) -> bool:
     return (
         posixpath.normpath(mount.destination) == "/dev" and mount.type != "bind" and not options.is_bind(mount.options)
     )
+
+
+def _of_cgroup(lxcfs: Lxcfs | None, cgroup: str) -> Lxcfs | None:
+    """Without a cgroup of its own nothing is kept for it: all is told by who asks."""
+    return lxcfs if lxcfs is None or cgroup else lxcfs._replace(kept=())
 
 
 def _virtual_files(spec: Spec, lxcfs: Lxcfs | None, cgroup: str) -> Iterator[plan.Bind]:
@@ -515,12 +524,18 @@ def _capabilities(asked: Capabilities) -> plan.SetCapabilities:
     )
 
 
-def _warnings(spec: Spec, facts: Facts) -> Iterator[str]:
+def _warnings(spec: Spec, facts: Facts, wishes: Wishes) -> Iterator[str]:
     """What the spec lets a runtime do without, if it says so."""
     yield from _capability_warnings(spec.process.capabilities)
-    if spec.linux.resources.devices and facts.rootless:
+    asked = spec.linux.resources
+    if wishes.no_cgroup:
+        if asked.devices or resources.make(asked, facts.versions):
+            yield "linux.resources: not in force, since the container has no cgroup (--cgroup-manager disabled)"
+        if all(namespace != Namespace("pid") for namespace in spec.linux.namespaces):
+            yield "linux.namespaces: with neither a cgroup nor a pid namespace what it starts may outlive it"
+    elif asked.devices and facts.rootless:
         yield "linux.resources.devices: not in force, since only the host's root may limit devices"
-    elif spec.linux.resources.devices and "devices" not in facts.versions and not _devices_by_program(facts):
+    elif asked.devices and "devices" not in facts.versions and not _devices_by_program(facts):
         yield "linux.resources.devices: not in force, since there is neither a v1 devices controller here nor cgroup v2"
     if spec.linux.mount_label and any(mount.type == "mqueue" for mount in spec.mounts):
         yield "linux.mountLabel: not in force for file systems of type mqueue"

@@ -42,7 +42,7 @@ def update(store: Store, container_id: str, asked: Resources) -> None:
 
 def _placed(host: Host, recorded: State) -> tuple[cgroups.Place, ...]:
     hierarchies = hierarchy.find(host)
-    there = cgroups.recorded(recorded.cgroups)
+    there = cgroups.own(recorded.cgroups)
     path = hierarchy.path_of(hierarchies, there[0].lstrip("/")) if there else None
     if path is None:
         raise Conflict("container not running", "its cgroup is gone")

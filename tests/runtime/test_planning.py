@@ -308,6 +308,29 @@ def test_a_device_of_config_replaces_the_default_one() -> None:
     assert nodes["/dev/zero"] == 0o666
 
 
+def test_without_a_cgroup_what_it_would_limit_is_told() -> None:
+    spec = load_at("linux.resources", {"pids": {"limit": 7}, "devices": [{"allow": False, "access": "rwm"}]})
+    made = planning.make(spec, "x", "/b", planning.Facts({"pids": 1}), planning.Wishes(no_cgroup=True))
+    assert made.cgroup == plan.Cgroup("")
+    assert "make no cgroup" in made.describe().splitlines()
+    no_limits = "linux.resources: not in force, since the container has no cgroup (--cgroup-manager disabled)"
+    assert made.warnings == (no_limits,)
+    spec = load_at("linux.namespaces", [{"type": "mount"}, {"type": "uts"}])
+    made = planning.make(spec, "x", "/b", planning.Facts({}), planning.Wishes(no_cgroup=True))
+    assert "may outlive it" in made.warnings[-1]
+
+
+def test_without_a_cgroup_no_virtual_file_is_one_that_is_kept_for_it() -> None:
+    lxcfs = planning.Lxcfs("/lxcfs", ("proc/meminfo",), "/run/c", ("proc/meminfo",))
+    for wishes, source in (
+        (planning.NO_WISHES, "/run/c/pyrun-x/proc/meminfo"),
+        (planning.Wishes(no_cgroup=True), "/lxcfs/proc/meminfo"),
+    ):
+        made = planning.make(load(), "x", "/b", planning.Facts({}, lxcfs=lxcfs), wishes)
+        binds = [step for step in made.steps if isinstance(step, plan.Bind) and step.destination == "/proc/meminfo"]
+        assert [bind.source for bind in binds] == [source]
+
+
 def test_rootfs_propagation_holds_before_and_after_the_pivot() -> None:
     shared = linux.MS_SHARED | linux.MS_REC
     made = make(load_at("linux.rootfsPropagation", "rshared")).steps

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import contextlib
 import json
 import os
 import signal
@@ -224,6 +225,35 @@ def test_kill_all_reaches_every_process(pyrun: Pyrun, created: str) -> None:
     descriptor = os.pidfd_open(pyrun.state(created)["pid"])
     pyrun.must("kill", "--all", created, "9")
     await_end(descriptor)
+
+
+def test_without_a_cgroup_of_its_own_it_stays_in_its_callers(pyrun: Pyrun, tmp_path: Path) -> None:
+    limits = {"resources": {"pids": {"limit": 10}}}
+    directory = bundle(pyrun, tmp_path / "b", ["sleep", "600"], linux=limits)
+    name, log = new_id(), tmp_path / "log"
+    options = ("--cgroup-manager", "disabled", "--log", str(log))
+    pyrun.must(*options, "create", "--bundle", str(directory), name)
+    assert "linux.resources: not in force" in log.read_text()
+    pyrun.must("start", name)
+    pid = pyrun.state(name)["pid"]
+    assert Path(f"/proc/{pid}/cgroup").read_text() == Path("/proc/self/cgroup").read_text()
+    assert pyrun.must("exec", name, "echo", "on") == "on\n"
+    nested = ("busybox", "unshare", "--pid", "--fork", "sleep", "500")
+    with subprocess.Popen(pyrun.command("exec", "--cap", "CAP_SYS_ADMIN", name, *nested)) as process:
+        while len(pids := json.loads(pyrun.must("ps", "--format", "json", name))) < 3:
+            assert process.poll() is None
+        assert pid in pids
+        for each in set(pids) - {pid}:
+            with contextlib.suppress(ProcessLookupError):  # it has ended with the other one
+                os.kill(each, signal.SIGKILL)
+    for words in (["pause"], ["events", "--stats"], ["update", "--pids-limit", "5"]):
+        done = pyrun.call(words[0], *words[1:], name)
+        assert (done.returncode, done.stderr.splitlines()[0]) == (1, "pyrun: the container has no cgroup of its own")
+    pyrun.must("kill", "--all", name, "TERM")
+    pyrun.must("delete", "--force", name)
+    assert not Path(f"/proc/{pid}/root/bin").exists()
+    done = pyrun.call(*options, "--systemd-cgroup", "create", "--bundle", str(directory), name)
+    assert (done.returncode, "contradicts" in done.stderr) == (1, True), done
 
 
 def test_a_kill_reaches_all_where_they_would_outlive_the_first(pyrun: Pyrun, tmp_path: Path) -> None:
