@@ -9,7 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
+from lxcfs_exporter import cli as exporter_cli
+from lxcfs_exporter import webconfig
 from lxcfs_py import cli, policy, service
 from lxcfs_py.views.sysfs import SUBTREES
 from lxcfs_py.views.table import VIEWS
@@ -68,6 +71,30 @@ def test_the_service_starts_a_command_that_our_parser_takes() -> None:
     assert (options.mount, options.run_dir) == (cli.MOUNT, cli.RUN_DIR)
     assert f"StateDirectory={cli.MOUNT.removeprefix('/var/lib/')}\n" in unit
     assert f"RuntimeDirectory={cli.RUN_DIR.removeprefix('/run/')}\n" in unit
+
+
+def test_the_exporter_is_started_by_words_that_it_takes_and_scraped_where_it_listens() -> None:
+    unit = (DEPLOY / "systemd/lxcfs-exporter.service").read_text()
+    assert re.findall(r"^ExecStart=(.*)$", unit, re.MULTILINE) == ["/opt/lxcfs-py/bin/lxcfs-exporter $ARGS"]
+    by_socket = (DEPLOY / "systemd/lxcfs-exporter.socket").read_text()
+    offered = re.findall(r'ARGS="(.*?)"', unit + by_socket)
+    assert offered == ["--web.config.file /etc/lxcfs-exporter/web.yml", "--web.systemd-socket"]
+    for words in offered:
+        exporter_cli.parser().parse_args(words.split())
+    (job,) = yaml.safe_load((DEPLOY / "prometheus/scrape.yml").read_text())
+    port = re.search(r"(:\d+) by default", exporter_cli.parser().format_help().replace("\n", " "))
+    assert port is not None
+    assert job["static_configs"] == [{"targets": [f"localhost{port[1]}"]}]
+    assert re.findall(r"^ListenStream=(.*)$", by_socket, re.MULTILINE) == [port[1][1:]]
+
+
+def test_the_web_configuration_is_one_that_the_exporter_takes() -> None:
+    text = (DEPLOY / "prometheus/web.yml").read_text()
+    plain = webconfig.parse("/etc/lxcfs-exporter/web.yml", text.encode())
+    assert (set(plain.users), plain.files()[0]) == ({"prometheus"}, "/etc/lxcfs-exporter/server.crt")
+    offered = webconfig.parse("web.yml", re.sub(r"^( *)# (?=[a-z_]+:|  )", r"\1", text, flags=re.MULTILINE).encode())
+    assert offered.tls is not None
+    assert (offered.tls.client_certificate, offered.rate) == ("required", webconfig.Rate(0.1, 20))
 
 
 def test_in_place_of_lxcfs_it_serves_where_the_stock_hook_looks() -> None:
