@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 _MOST_LABELS = 64
 _LONGEST = 1024
-"""Bounds of what a runtime's labels may add to a scrape: how many, and characters of each value."""
+"""Bounds of what a runtime's labels may add to a scrape: how many, and characters of each key and value."""
 _SANDBOX = "POD"
 """What dashboards call the container that holds a pod's namespaces."""
 
@@ -51,7 +51,9 @@ class Identity(NamedTuple):
         a label's name may have."""
         said = {"runtime": self.runtime, "pod_uid": self.uid}
         for key in sorted(self.labels)[:_MOST_LABELS]:
-            said.setdefault(f"container_label_{re.sub('[^a-zA-Z0-9_]', '_', key)}", self.labels[key][:_LONGEST])
+            said.setdefault(
+                f"container_label_{re.sub('[^a-zA-Z0-9_]', '_', key[:_LONGEST])}", self.labels[key][:_LONGEST]
+            )
         return {name: value for name, value in said.items() if value}
 
 

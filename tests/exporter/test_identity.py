@@ -144,6 +144,9 @@ def test_labels_have_the_names_that_cadvisor_gave_them() -> None:
 
 def test_labels_do_not_grow_without_bound() -> None:
     assert len(Identity(labels={f"k{number}": "v" for number in range(1000)}).info()) == 64
+    assert {(len(key), len(value)) for key, value in Identity(labels={"k" * 9999: "v" * 9999}).info().items()} == {
+        (len("container_label_") + 1024, 1024)
+    }
 
 
 def test_names_do_not_grow_without_bound() -> None:

@@ -177,7 +177,7 @@ def _named(target: str) -> Callable[[bytes], None]:
 def main(target: str, folder: str, *extent: str) -> None:
     import atheris  # type: ignore[import-untyped, import-not-found, unused-ignore]
 
-    with atheris.instrument_imports(include=["lxcfs_py", "pyrun"]):
+    with atheris.instrument_imports(include=["lxcfs_exporter", "lxcfs_py", "pyrun"]):
         run = _named(target)
     options = [*extent, f"-max_len={_LONGEST}", f"-artifact_prefix={folder}/"]
     options += ["-print_final_stats=1", "-timeout=20", "-rss_limit_mb=1500", "-reduce_inputs=1"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from tests.fuzz import configs, connections, containers, rundirs, texts
+from tests.fuzz import configs, connections, containers, rundirs, texts, told
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,4 +34,6 @@ TARGETS: Mapping[str, Target] = {
     "config": Target(configs.load, configs.seeds, 9_000),
     "policy": Target(configs.choose, configs.policy_seeds, 35_000),
     "hook": Target(configs.hook, configs.hook_seeds, 90_000),
+    "nri": Target(told.nri, told.nri_seeds, 8_000),
+    "documents": Target(told.documents, told.document_seeds, 8_000),
 }
