@@ -57,6 +57,15 @@ class Identity(NamedTuple):
         return {name: value for name, value in said.items() if value}
 
 
+_POD = re.compile(r".*/(?:kubepods[^/]*-)?pod(?P<uid>[0-9a-f][0-9a-f_-]+)(?:\.slice)?/[^/]+", re.DOTALL)
+
+
+def of_path(path: str) -> Identity:
+    """Of the cgroup alone: the kubelet names that of a pod by its UID, with `_` for `-` where systemd makes it."""
+    match = _POD.fullmatch(path) if "/kubepods" in path else None
+    return Identity(uid=match["uid"].replace("_", "-")) if match else Identity()
+
+
 class _Words(NamedTuple):
     """By what keys one party tells of a container of a pod; `mark` is there whenever it does."""
 

@@ -116,7 +116,8 @@ class Records:
         told = self._told(asked.name)
         if known.whole.name and told is known.told:
             return known
-        whole = known.identity.over(Identity(asked.name, runtime=asked.runtime))
+        path = identity.of_path(asked.path)._replace(name=asked.name, runtime=asked.runtime)
+        whole = known.identity.over(path)
         return known._replace(told=told, whole=told.over(whole) if told else whole)
 
     def _again(self, asked: Asked, known: _Kept | None) -> _Kept:

@@ -66,6 +66,26 @@ def test_annotations_tell_of_pods(said: dict[str, str], meant: Identity) -> None
     assert identity.of_annotations(said) == meant
 
 
+UID = "4cad64d0-7a36-452a-8a08-bd3a694cdad5"
+
+
+@pytest.mark.parametrize(
+    ("path", "uid"),
+    [
+        (f"/kubepods/burstable/pod{UID}/{ID}", UID),
+        (f"/kubepods/pod{UID}/crio-{ID}", UID),
+        (f"/kubepods.slice/kubepods-pod{UID.replace('-', '_')}.slice/crio-{ID}.scope", UID),
+        (f"/kubepods.slice/kubepods-besteffort-pod{UID.replace('-', '_')}.slice/cri-containerd-{ID}.scope", UID),
+        ("/kubepods/poda1b2c3d4e5f6a7b8c9d0e1f2a3b4c5d6/x", "a1b2c3d4e5f6a7b8c9d0e1f2a3b4c5d6"),
+        (f"/kubepods/burstable/{ID}", ""),
+        (f"/libpod/pod{UID}/{ID}", ""),
+        (f"/docker/{ID}", ""),
+    ],
+)  # fmt: skip
+def test_the_kubelets_cgroups_tell_the_pods_uid(path: str, uid: str) -> None:
+    assert identity.of_path(path) == Identity(uid=uid)
+
+
 def test_a_containers_own_name_and_image_are_dockers() -> None:
     document = {"Name": "/web", "Config": {"Image": "nginx:1", "Labels": {"a.b": "c"}}}
     assert identity.of_docker(document) == Identity("web", "nginx:1", runtime="docker", labels={"a.b": "c"})

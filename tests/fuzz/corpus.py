@@ -14,7 +14,9 @@ from types import FrameType
 from typing import Any
 
 FOLDER = Path(__file__).parent / "corpus"
-_CODE = tuple(f"{Path(__file__).parents[2]}/{name}/" for name in ("lxcfs_py", "runtime/pyrun", "exporter/lxcfs_exporter"))
+_CODE = tuple(
+    f"{Path(__file__).parents[2]}/{name}/" for name in ("lxcfs_py", "runtime/pyrun", "exporter/lxcfs_exporter")
+)
 
 Step = tuple[str, int, int]
 """File, line before, line."""
