@@ -77,7 +77,7 @@ def _keep(store: Store, request: Request, kept: Kept, launcher: Channel) -> int:
     try:
         watched = made.entry.watch()
         made.entry.unlock()
-        streams.log = logfile.Writer(made.entry.log, kept.log_size)
+        log = streams.log = logfile.Writer(made.entry.log, kept.log_size)
         monitor.leave_streams(request.passed)
         monitor.started(made, request, parent)
         with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
@@ -89,12 +89,12 @@ def _keep(store: Store, request: Request, kept: Kept, launcher: Channel) -> int:
     if kept.remove:
         monitor.finish(made, launcher)
     else:
-        _settle(made, status)
+        _settle(made, status, log)
     os.close(watched)
     return status
 
 
-def _settle(made: Made, status: int) -> None:
+def _settle(made: Made, status: int, log: logfile.Writer) -> None:
     """Leave the record of a container that has ended, its log and how it ended; somebody else's `delete` may have been
     quicker."""
     try:
@@ -103,8 +103,13 @@ def _settle(made: Made, status: int) -> None:
         return
     with made.entry:
         container.settle(made.state)
-        with contextlib.suppress(OSError):  # no room: that it has ended is known all the same
-            made.entry.keep_exit(Exit(status, moment(time.time_ns())))
+        ended = Exit(status, moment(time.time_ns()))
+        try:
+            made.entry.keep_exit(ended)
+        except OSError:  # no room, of which its log has some
+            log.forget()
+            with contextlib.suppress(OSError):
+                made.entry.keep_exit(ended)
 
 
 class _Streams:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from lxcfs_py import errors
 from lxcfs_py.errors import Error, UsageError
-from pyrun import arguments, commands, criu, everyday
+from pyrun import arguments, commands, criu, everyday, people
 from pyrun.arguments import Command, Option, Parsed
 from pyrun.commands import Call
 from pyrun.everyday import DRY_RUN, HELP
@@ -84,6 +84,7 @@ COMMANDS = (
                 ("-p", "--process"), "FILE", "the process, as config.json has it (without: the container's, changed)"
             ),
             Option(("-d", "--detach"), "", "return as soon as it runs"),
+            Option(("-i", "--interactive"), "", "does nothing: standard input is the caller's anyway"),
             Option(("-t", "--tty"), "", "give it a terminal"),
             Option(("--cwd",), "DIR", "its working directory in the container"),
             Option(("-e", "--env"), "NAME=VALUE", "one variable more", repeats=True),
@@ -370,12 +371,12 @@ _RUN: Mapping[str, Callable[[Call], int]] = {
     "launch": commands.launch,
     "run": commands.run,
     "exec": commands.execute,
-    "ps": commands.ps,
-    "logs": commands.logs,
-    "stop": commands.stop,
-    "wait": commands.wait,
-    "stats": commands.use,
-    "top": commands.processes,
+    "ps": people.ps,
+    "logs": people.logs,
+    "stop": people.stop,
+    "wait": people.wait,
+    "stats": people.use,
+    "top": people.processes,
     "create": commands.create,
     "start": commands.start,
     "features": commands.features,

@@ -69,6 +69,12 @@ class Writer:
         with contextlib.suppress(OSError):
             os.ftruncate(self._file, self._size)
 
+    def forget(self) -> None:
+        """Give up all that was written, for the room that it takes."""
+        with contextlib.suppress(OSError):
+            os.ftruncate(self._file, 0)
+            os.unlink(f"{self._path}.1")
+
     def _turn(self) -> None:
         """Go on in a new file; where there cannot be one, in this one from its beginning."""
         try:

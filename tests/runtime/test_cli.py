@@ -77,6 +77,17 @@ ERRORS = [
     (["launch", "--security-opt", "seccomp=/no", "true"], 125, "launch: --security-opt: seccomp=/no: no such", "JSON"),
     (["launch", "--security-opt", "seccomp=/etc/passwd", "true"], 125, "launch: --security-opt: /etc/passwd: l", "com"),
     (["launch", "--name", "a/b", "true"], 125, '"a/b" is not a container ID', "letters"),
+    (["launch", "--log-size", "1m", "true"], 125, "launch: --log-size: there is a log in the background", "--detach"),
+    (["launch", "-d", "--log-size", "1k", "true"], 125, 'launch: --log-size: "1k" is too little for a log', "64k"),
+    (["logs", "x"], 1, "container does not exist: x", "pyrun list"),
+    (["stop"], 1, "stop: ID... is missing", "pyrun stop --help"),
+    (["stop", "x"], 1, "container does not exist: x", "pyrun list"),
+    (["stop", "--time", "soon", "x"], 1, 'stop: --time: "soon" is not a number of seconds', "--time 10"),
+    (["stop", "--signal", "NOSIG", "x"], 1, 'stop: --signal: "NOSIG" is not a signal', "TERM or 15"),
+    (["wait", "x"], 1, "container does not exist: x", "pyrun list"),
+    (["stats", "--no-stream", "x"], 1, "container does not exist: x", "pyrun list"),
+    (["stats", "--interval", "often"], 1, 'stats: --interval: "often" is not a duration', "5s"),
+    (["top", "x"], 1, "container does not exist: x", "pyrun list"),
     (["run"], 1, "run: ID is missing", "pyrun run --help"),
     (["run", "--bundle", "/nowhere", "x"], 1, "/nowhere/config.json: no such file or directory", "pyrun spec"),
     (["run", "a", "b"], 1, 'run: "b" is too much', "pyrun run --help"),
@@ -259,6 +270,29 @@ def test_state_and_list_tell_the_same(pyrun: Pyrun, recorded: State) -> None:
 def test_no_containers_are_an_empty_list(pyrun: Pyrun) -> None:
     assert pyrun("list", "-f", "json").out == "[]\n"
     assert pyrun("list", "-q").out == ""
+
+
+def test_a_container_that_another_made_is_listed_and_has_no_log(pyrun: Pyrun, root: Path, recorded: State) -> None:
+    assert pyrun("ps", "-q").out == "c\n"
+    head, row = pyrun("ps").out.splitlines()
+    assert head.split("  ")[0] == "CONTAINER ID"
+    assert row.split()[0] == "c"
+    assert json.loads(pyrun("ps", "--format", "json").out)[0]["pid"] == os.getpid()
+    assert pyrun("logs", "c").err.startswith("pyrun: container c has no log: it is not in the background\nhint: ")
+    assert pyrun("wait", "c").err.startswith("pyrun: container c is not in the background")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--tail", "some"], '--tail: "some" is not a number of lines'),
+        (["--since", "then"], '--since: "then" is not a'),
+    ],
+)
+def test_what_logs_cannot_find_is_said(pyrun: Pyrun, root: Path, recorded: State, words: list[str], said: str) -> None:
+    os.close(Store(str(root)).find("c").watch())
+    assert pyrun("logs", "c") == Result(0, "", "")
+    assert f"pyrun: logs: {said}" in pyrun("logs", *words, "c").err
 
 
 def test_a_running_container_is_not_deleted(pyrun: Pyrun, recorded: State) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
 import signal
 import subprocess
 import time
@@ -13,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.system.pyrun_here import SECONDS, Pyrun, await_none_left, leftovers, new_id
+from tests.waiting import readable
 
 pytestmark = pytest.mark.system
 
@@ -185,6 +188,31 @@ def test_a_monitor_that_is_killed_takes_the_container_with_it_and_delete_clears_
 
 
 @pytest.mark.alike
+def test_a_full_disk_costs_the_log_and_not_the_container(pyrun: Pyrun, tmp_path: Path) -> None:
+    with small_file_system(tmp_path / "state", "1m"):
+        script = "trap 'seq 1 50000; exit 3' TERM; seq 1 2000; echo up; while :; do sleep 0.05; done"
+        name = detached(pyrun, "--", "sh", "-c", script)
+        until(lambda: pyrun.must("logs", "--tail", "1", name) == "up\n")
+        with (tmp_path / "state/.filler").open("wb", buffering=0) as filler, contextlib.suppress(OSError):
+            while True:
+                filler.write(bytes(4096))
+        pyrun.must("stop", name)
+        assert pyrun.must("wait", name) == "3\n"
+        assert listed(pyrun, "-a")[name]["exit_status"] == 3
+        pyrun.must("delete", name)
+
+
+@contextlib.contextmanager
+def small_file_system(path: Path, size: str) -> Iterator[None]:
+    path.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "lxt-act", str(path)], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", str(path)], check=True)
+
+
+@pytest.mark.alike
 def test_signals_that_end_others_do_not_end_a_monitor(pyrun: Pyrun) -> None:
     name = detached(pyrun, "--", "sh", "-c", "trap 'exit 4' TERM; echo up; while :; do sleep 0.05; done")
     until(lambda: pyrun.must("logs", name) == "up\n")
@@ -286,6 +314,32 @@ def test_stats_go_on_until_the_containers_have_ended(pyrun: Pyrun) -> None:
         pyrun.must("stop", name)
         watching.stdout.read()
         assert watching.wait(SECONDS) == 0
+
+
+@pytest.mark.alike
+def test_stats_at_a_terminal_are_one_table_that_is_written_anew(pyrun: Pyrun) -> None:
+    name = detached(pyrun, "--", "sleep", "600")
+    master, slave = pty.openpty()
+    with subprocess.Popen(pyrun.command("stats", "--interval", "20ms", name), stdout=slave) as watching:
+        os.close(slave)
+        seen = b""
+        while seen.count(b"\x1b[H\x1b[JCONTAINER ID") < 3:
+            assert readable(master, SECONDS), seen
+            seen += os.read(master, 65536)
+        watching.send_signal(signal.SIGINT)
+        with contextlib.suppress(OSError):  # EIO: the last one at the terminal is gone
+            while os.read(master, 65536):
+                continue
+        assert watching.wait(SECONDS) == 130
+    os.close(master)
+    assert seen.count(name.encode()) >= 2
+
+
+@pytest.mark.alike
+def test_a_container_in_the_background_is_entered_in_dockers_words(pyrun: Pyrun) -> None:
+    name = detached(pyrun, "--", "sleep", "600")
+    done = pyrun.call("exec", "-i", name, "cat", "/proc/1/comm", "-", stdin="typed\n")
+    assert (done.returncode, done.stdout) == (0, "sleep\ntyped\n"), done
 
 
 @pytest.mark.alike

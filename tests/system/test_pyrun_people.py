@@ -35,6 +35,7 @@ def test_a_volume_is_the_hosts_directory_and_with_ro_may_not_be_written_to(pyrun
     assert (tmp_path / "data/given").read_text() == "hello\n"
 
 
+@pytest.mark.alike
 def test_variables_are_given_and_taken_from_the_caller(pyrun: Pyrun) -> None:
     environment = {**os.environ, "LXT_ONE": "from outside"}
     environment.pop("LXT_NONE", None)
@@ -44,6 +45,7 @@ def test_variables_are_given_and_taken_from_the_caller(pyrun: Pyrun) -> None:
     assert shown == "from outside,2=2,unset,/usr/bin:/bin\n"
 
 
+@pytest.mark.alike
 def test_the_working_directory_user_and_name_are_those_asked_for(pyrun: Pyrun) -> None:
     shown = pyrun.shell("pwd; id; uname -n; echo $HOME", "-w", "/usr", "-u", "nobody", "--hostname", "lxt-web")
     where, who, name, home = shown.splitlines()
@@ -51,10 +53,12 @@ def test_the_working_directory_user_and_name_are_those_asked_for(pyrun: Pyrun) -
     assert who.startswith("uid=65534(nobody) gid=65534(nogroup)"), who
 
 
+@pytest.mark.alike
 def test_groups_are_the_containers_own(pyrun: Pyrun) -> None:
     assert pyrun.shell("id -u; id -G", "-u", "1234:4321").split() == ["1234", "4321"]
 
 
+@pytest.mark.alike
 def test_a_links_target_in_a_rootfs_is_never_the_hosts(pyrun: Pyrun, tmp_path: Path) -> None:
     (tmp_path / "host").write_text("lxt:x:77:77::/:/bin/sh\n")
     (tmp_path / "rootfs/etc").mkdir(parents=True)
@@ -83,6 +87,7 @@ def test_who_is_not_root_has_the_capabilities_that_were_added(pyrun: Pyrun) -> N
     assert status_of(pyrun.shell("cat /proc/$$/status", "-u", "1000"))["CapEff"] == "0" * 16
 
 
+@pytest.mark.alike
 def test_new_privileges_are_allowed_where_that_is_asked_for(pyrun: Pyrun) -> None:
     shown = pyrun.shell("cat /proc/$$/status", "--security-opt", "no-new-privileges=false")
     assert status_of(shown)["NoNewPrivs"] == "0"
@@ -133,6 +138,7 @@ def test_an_init_runs_the_command_and_buries_the_orphans(pyrun: Pyrun) -> None:
     assert done.stdout.strip() in ("catatonit", "docker-init", "tini-static", "tini", "init"), done
 
 
+@pytest.mark.alike
 def test_a_dry_run_tells_all_of_it(pyrun: Pyrun, tmp_path: Path) -> None:
     how = ("-u", "5:6", "-w", "/data", "--cap-drop", "ALL", "--read-only", "--init")
     shown = pyrun.must("launch", "--dry-run", "-v", f"{tmp_path}:/data:ro", *how, "--", "true").splitlines()

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -202,3 +203,17 @@ def of_user(home: Path) -> Path:
         for path in (folder, *(os.path.join(folder, file) for file in files)):
             os.chown(path, UID, UID, follow_symlinks=False)
     return directory
+
+
+def test_a_container_in_the_background_is_kept_by_its_user(user: Ordinary) -> None:
+    name = new_id()
+    script = "trap 'exit 4' TERM; id -u; while :; do sleep 0.05; done"
+    assert user.must("launch", "-d", "--name", name, "--", "sh", "-c", script) == f"{name}\n"
+    end = time.monotonic() + SECONDS
+    while user.must("logs", name) != "0\n":
+        assert time.monotonic() < end
+    assert json.loads(user.must("ps", "-f", "json"))[0]["state"] == "running"
+    assert json.loads(user.must("stats", "--no-stream", "--json", "--interval", "10ms", name))["id"] == name
+    assert user.must("stop", name) == f"{name}\n"
+    assert user.must("wait", name) == "4\n"
+    user.must("delete", name)
