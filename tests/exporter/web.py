@@ -76,9 +76,10 @@ def running(
     addresses: Sequence[Address] = (),
     config: Path | None = None,
     context: ssl.SSLContext | None = None,
+    exposition: Exposition | None = None,
 ) -> Iterator[Running]:
     source = Source()
-    gate = Gate(Site(Exposition(source, 0.2), "/metrics", "title <&>"), Settings(config and str(config)))
+    gate = Gate(Site(exposition or Exposition(source, 0.2), "/metrics", "title <&>"), Settings(config and str(config)))
     with contextlib.ExitStack() as stack:
         listeners = [stack.enter_context(listen(each)) for each in (Address("127.0.0.1", 0), *addresses)]
         stop, ours = map(stack.enter_context, socket.socketpair())
