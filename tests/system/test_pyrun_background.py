@@ -104,6 +104,26 @@ def test_it_has_nothing_of_its_launcher_and_outlives_it(pyrun: Pyrun) -> None:
 
 
 @pytest.mark.alike
+def test_a_launcher_that_is_killed_leaves_a_container_that_runs_or_none(pyrun: Pyrun) -> None:
+    """At moments all over its life, and whatever has come of it by then."""
+    for delay in range(0, 200, 10):
+        name = new_id()
+        command = pyrun.command("launch", "-d", "--name", name, "--", "sleep", "600")
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL) as launcher:
+            time.sleep(delay / 1000)
+            launcher.kill()
+
+        def settled(name: str = name) -> bool:
+            state = pyrun.root / name
+            return not state.exists() or name in listed(pyrun)
+
+        until(settled)
+    for name in listed(pyrun):
+        pyrun.must("delete", "--force", name)
+    assert await_none_left(pyrun.root) == []
+
+
+@pytest.mark.alike
 def test_its_standard_input_is_empty_unless_it_is_asked_to_stay_open(pyrun: Pyrun) -> None:
     name = detached(pyrun, "--", "sh", "-c", "cat; echo end")
     assert pyrun.must("wait", name) == "0\n"
