@@ -17,7 +17,7 @@ from typing import Any
 
 from lxcfs_py import linux
 from lxcfs_py.errors import Conflict, NotFound, Unsupported
-from pyrun import cgroups, container, criu, foreground, hooks, plan, planning
+from pyrun import cgroups, container, criu, foreground, hooks, plan, planning, resctrl
 from pyrun.container import Prepared, Request
 from pyrun.criu import Images
 from pyrun.store import State, Store, process, write
@@ -184,6 +184,9 @@ def _restored(prepared: Prepared, request: Request, program: str, where: Images,
     found = process(pid)
     state = state._replace(pid=pid, start_time=found.start_time if found else 0)
     entry.save(state)
+    if state.resctrl:
+        for each in cgroups.processes(state.cgroups):
+            resctrl.enter(state.resctrl, each)
     return state
 
 

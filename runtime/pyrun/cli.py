@@ -185,6 +185,8 @@ Exits with the command's status, 128 + N where signal N ended it, 255 where it c
             Option(("--memory-reservation",), "SIZE", "memory that it keeps where others want some"),
             Option(("--memory-swap",), "SIZE", "limit of memory plus swap, -1 for none"),
             Option(("--pids-limit",), "N", "limit of processes and threads, -1 for none"),
+            Option(("--l3-cache-schema",), "SCHEMA", "share of the L3 caches, as L3:0=f;1=f (resctrl)"),
+            Option(("--mem-bw-schema",), "SCHEMA", "share of the memory bandwidth, as MB:0=20;1=70 (resctrl)"),
             HELP,
         ),
         1,

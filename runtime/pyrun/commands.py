@@ -255,7 +255,16 @@ def update(call: Call) -> int:
         with open(name, "rb") as file:
             asked = config.update(file.read(), name)
     updating.update(_store(call), call.own.words[0], asked)
+    if call.own.has("--l3-cache-schema") or call.own.has("--mem-bw-schema"):
+        updating.update_rdt(_store(call), call.own.words[0], _schemata(call))
     return 0
+
+
+def _schemata(call: Call) -> tuple[str, ...]:
+    from pyrun import rdt
+
+    options = (("l3CacheSchema", "--l3-cache-schema"), ("memBwSchema", "--mem-bw-schema"))
+    return rdt.combined(*(rdt.option(name, call.own.get(option)) for name, option in options))
 
 
 def events(call: Call) -> int:

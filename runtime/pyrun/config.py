@@ -182,7 +182,6 @@ def _hook(fields: Fields) -> spec.Hook:
 
 
 def _linux(fields: Fields) -> spec.Linux:
-    fields.refuse("intelRdt")
     propagation = None
     if fields.text("rootfsPropagation"):
         propagation = fields.choice("rootfsPropagation", PROPAGATIONS)
@@ -201,7 +200,14 @@ def _linux(fields: Fields) -> spec.Linux:
         seccomp=seccomp.profile(fields.child("seccomp")) if fields.has("seccomp") else None,
         mount_label=fields.text("mountLabel") or "",
         net_devices=_net_devices(fields) if fields.has("netDevices") else (),
+        intel_rdt=_intel_rdt(fields.child("intelRdt")) if fields.has("intelRdt") else None,
     )
+
+
+def _intel_rdt(fields: Fields) -> spec.IntelRdt:
+    from pyrun import rdt
+
+    return rdt.read(fields)
 
 
 def _net_devices(fields: Fields) -> tuple[spec.NetDevice, ...]:

@@ -40,6 +40,8 @@ from pyrun.store import Entry, State, Store, moment, process, write
 if TYPE_CHECKING:
     from typing import Any
 
+    from pyrun.spec import IntelRdt
+
 _KINDS = tuple(hooks.KINDS)
 
 _PATIENCE = 10_000
@@ -181,6 +183,8 @@ def prepare(store: Store, request: Request, *, waits: bool = False) -> Prepared:
         cgroups.check_free(placed)
         unit = to_do.cgroup.unit
         state = state._replace(cgroups=tuple(place.directory for place in placed))
+        if to_do.intel_rdt is not None:
+            state = _with_resctrl(state, to_do.intel_rdt)
         entry.save(state._replace(unit=unit.name) if unit else state)
         if unit is not None:
             from pyrun import systemd
@@ -193,11 +197,25 @@ def prepare(store: Store, request: Request, *, waits: bool = False) -> Prepared:
             cgroups.give(placed, to_do.cgroup.owner)
         if to_do.cgroup.devices:
             cgroups.limit_devices(placed, to_do.cgroup.devices)
+        if to_do.intel_rdt is not None:
+            from pyrun import resctrl
+
+            resctrl.make(resctrl.root(Host(keep=0)), to_do.intel_rdt, state.id)
         return Prepared(entry, state, placed, keeper)
     except BaseException:
         keeper.release()
         destroy(entry, state)
         raise
+
+
+def _with_resctrl(state: State, asked: IntelRdt) -> State:
+    """With the groups that it will have; what is named here goes when the making of it fails."""
+    from pyrun import resctrl
+
+    made = resctrl.groups(resctrl.root(Host(keep=0)), asked, state.id)
+    if any(map(os.path.exists, made.own)):
+        raise Conflict(f"the resctrl group {made.own[-1]} is there already", "give the container another ID")
+    return state._replace(resctrl=made.joined, resctrl_own=made.own)
 
 
 def _places(to_do: Plan) -> tuple[cgroups.Place, ...]:
@@ -254,6 +272,10 @@ def _prepared(to_do: Plan) -> Mapping[int, int]:
 
 def _ready(made: Made, to_do: Plan) -> None:
     """The init has done its part."""
+    if made.state.resctrl:
+        from pyrun import resctrl
+
+        resctrl.enter(made.state.resctrl, made.state.pid)
     if to_do.outside:
         from pyrun import outside
 
@@ -328,6 +350,10 @@ def settle(state: State) -> None:
         _await_end(state)
     if state.unit:
         _stop_unit(state.unit)
+    if state.resctrl_own:
+        from pyrun import resctrl
+
+        resctrl.remove(state.resctrl_own)
 
 
 def _stop_unit(name: str) -> None:

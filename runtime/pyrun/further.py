@@ -148,7 +148,7 @@ def _until_ready(child: Channel, pid: int, request: Request, warn: Callable[[str
     master = -1
     while (message := child.receive()) is not None:
         if message.kind == READY:
-            _from_outside(request.plan, pid)
+            _from_outside(request, pid)
             return master
         if message.kind == FAILED:
             raise channel.failure(message)
@@ -164,11 +164,15 @@ def _until_ready(child: Channel, pid: int, request: Request, warn: Callable[[str
     raise Failure("the process was killed before it could execute the command")
 
 
-def _from_outside(to_do: Further, pid: int) -> None:
-    if to_do.outside:
+def _from_outside(request: Request, pid: int) -> None:
+    if request.state.resctrl:
+        from pyrun import resctrl
+
+        resctrl.enter(request.state.resctrl, pid)
+    if request.plan.outside:
         from pyrun import outside
 
-        outside.carry_out(to_do.outside, pid)
+        outside.carry_out(request.plan.outside, pid)
 
 
 def _let_go(child: Channel) -> None:

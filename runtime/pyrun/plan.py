@@ -19,7 +19,7 @@ from pyrun.attributes import Attribute, CpuAffinity
 from pyrun.ids import Maps
 from pyrun.options import MountFlags, describe_propagation
 from pyrun.resources import Write
-from pyrun.spec import DeviceRule, Hook, Hooks, NetDevice, Rlimit, Seccomp, TimeOffset
+from pyrun.spec import DeviceRule, Hook, Hooks, IntelRdt, NetDevice, Rlimit, Seccomp, TimeOffset
 
 if TYPE_CHECKING:
     from pyrun.units import Unit
@@ -520,6 +520,8 @@ class Plan(NamedTuple):
     before: tuple[Step, ...] = ()
     """What an ordinary user's process does to itself before it enters a namespace: afterwards its files in /proc are
     not its own."""
+    intel_rdt: IntelRdt | None = None
+    """Which groups of resctrl it is put into, once it is in its cgroup."""
     outside: tuple[Step, ...] = ()
     """What the root of a user namespace may not do to itself: its parent does it before the container is created."""
     warnings: tuple[str, ...] = ()
@@ -536,6 +538,7 @@ class Plan(NamedTuple):
         lines += self.cgroup.unit.describe() if self.cgroup.unit else ()
         lines += [write.describe() for write in self.cgroup.writes]
         lines += self.cgroup.describe_devices()
+        lines += _describe_rdt(self.intel_rdt, self.container_id) if self.intel_rdt else ()
         lines += [f"before the namespaces: {step.describe()}" for step in self.before]
         lines += [step.describe() for step in self.steps]
         lines += [f"from outside: {step.describe()}" for step in self.outside]
@@ -569,6 +572,13 @@ class Further(NamedTuple):
         lines += [step.describe() for step in self.steps]
         lines += [f"from outside: {step.describe()}" for step in self.outside]
         return _lines(lines, self.warnings)
+
+
+def _describe_rdt(asked: IntelRdt, container_id: str) -> Iterator[str]:
+    yield f"enter the resctrl group {asked.group or container_id}"
+    yield from (f"write {line} to its schemata" for line in asked.schemata)
+    if asked.monitoring:
+        yield f"enter the resctrl monitoring group {container_id}"
 
 
 def _lines(lines: list[str], warnings: tuple[str, ...]) -> str:

@@ -124,6 +124,8 @@ def make(spec: Spec, container_id: str, bundle: str, facts: Facts, wishes: Wishe
     if wishes.no_pivot and _has_user_namespace(spec):
         raise unsupported("linux.namespaces", "a user namespace with --no-pivot")
     check_labels(spec, facts.security_modules)
+    if spec.linux.intel_rdt is not None and facts.rootless:
+        raise Unsupported("linux.intelRdt: only the host's root can make groups of resctrl", "run pyrun as root")
     if spec.linux.net_devices and facts.rootless:
         raise Unsupported("linux.netDevices: only the host's root can move network devices", "run pyrun as root")
     warnings = tuple(_warnings(spec, facts, wishes))
@@ -169,6 +171,7 @@ def make(spec: Spec, container_id: str, bundle: str, facts: Facts, wishes: Wishe
         terminal=spec.process.terminal,
         annotations=spec.annotations,
         before=before,
+        intel_rdt=spec.linux.intel_rdt,
         outside=outside,
         warnings=warnings,
     )

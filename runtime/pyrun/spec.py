@@ -239,6 +239,15 @@ class Seccomp(NamedTuple):
     listener_metadata: str = ""
 
 
+class IntelRdt(NamedTuple):
+    group: str = ""
+    """`closID`: a group that somebody else manages, / for the default one; "" is the container's own."""
+    schemata: tuple[str, ...] = ()
+    """Lines as `L3:0=f;1=f`."""
+    monitoring: bool = False
+    """Whether it has a group of its own for monitoring."""
+
+
 class NetDevice(NamedTuple):
     name: str
     """In the runtime's network namespace."""
@@ -265,6 +274,7 @@ class Linux(NamedTuple):
     mount_label: str = ""
     """SELinux's, of the files of file systems that are made for the container."""
     net_devices: tuple[NetDevice, ...] = ()
+    intel_rdt: IntelRdt | None = None
 
 
 class Spec(NamedTuple):

@@ -53,6 +53,10 @@ class State(NamedTuple):
     annotations: Mapping[str, str] = {}
     unit: str = ""
     """Of systemd's, where the cgroup is its."""
+    resctrl: tuple[str, ...] = ()
+    """Groups of resctrl that its processes are put into."""
+    resctrl_own: tuple[str, ...] = ()
+    """Those of them that are removed with the container, in this order."""
     shares_pids: bool = False
     """Whether it has no pid namespace of its own, so that its processes do not end with its init."""
     keeps_keyring: bool = False
@@ -194,7 +198,8 @@ class Entry:
                 fields = jsontext.loads(file.read().decode())
         except FileNotFoundError:
             return None
-        return State(**fields | {"cgroups": tuple(fields["cgroups"]), "hooks": tuple(fields["hooks"])})
+        lists = {name: tuple(value) for name, value in fields.items() if isinstance(value, list)}
+        return State(**fields | lists)
 
     def owner(self) -> str:
         """The name of the user who made the container, the number of one who has no name."""

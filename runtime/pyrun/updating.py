@@ -40,6 +40,20 @@ def update(store: Store, container_id: str, asked: Resources) -> None:
             cgroups.change(placed, writes)  # systemd has written its own, which are rounded
 
 
+def update_rdt(store: Store, container_id: str, schemata: tuple[str, ...]) -> None:
+    """Give the container's group of resctrl a schema. Conflict where it has none of its own."""
+    from pyrun import resctrl
+
+    with store.find(container_id) as entry:
+        entry.lock()
+        recorded = entry.load()
+        if recorded is None or container.status(entry, recorded) not in ("created", "running", "paused"):
+            raise Conflict("container not running")
+        if not recorded.resctrl_own:
+            raise Conflict(f"container {container_id} has no resctrl group of its own", "linux.intelRdt in config.json")
+        resctrl.write(resctrl.root(Host(keep=0)), recorded.resctrl_own[-1], schemata)
+
+
 def _placed(host: Host, recorded: State) -> tuple[cgroups.Place, ...]:
     hierarchies = hierarchy.find(host)
     there = cgroups.own(recorded.cgroups)

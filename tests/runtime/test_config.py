@@ -232,7 +232,6 @@ def test_a_name_without_a_namespace_of_its_own_is_refused(needed: tuple[str, str
 
 REFUSED = [
     ("vm", {"kernel": {"path": "/k"}}),
-    ("linux.intelRdt", {"closID": "c"}),
     ("linux.namespaces[4].path", "/proc/1/ns/mnt"),
 ]
 

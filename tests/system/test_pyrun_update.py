@@ -236,6 +236,18 @@ def test_events_go_on_until_the_container_ends(pyrun: Pyrun, running: str) -> No
     assert f"container with id {running} is not running" in pyrun.call("events", "--stats", running).stderr
 
 
+@pytest.mark.alike
+def test_shares_of_caches_where_there_is_no_resctrl(pyrun: Pyrun, tmp_path: Path, running: str) -> None:
+    refused = pyrun.call("update", "--l3-cache-schema", "L3:0=f", running)
+    assert (refused.returncode, "has no resctrl group of its own" in refused.stderr) == (1, True), refused
+    if any(" - resctrl " in line for line in Path("/proc/self/mountinfo").read_text().splitlines()):
+        return
+    directory = bundle(pyrun, tmp_path / "rdt", ["true"], linux={"intelRdt": {"l3CacheSchema": "L3:0=f"}})
+    done = pyrun.call("run", "--bundle", str(directory), new_id())
+    assert done.returncode == 1
+    assert done.stderr.startswith("pyrun: linux.intelRdt: no resctrl file system is mounted on this machine"), done
+
+
 HOG = "read line; x=$(head -c 200m /dev/zero | tr '\\0' x)"
 
 
