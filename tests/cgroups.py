@@ -149,3 +149,15 @@ def _empty(folder: Path) -> None:
             signal.pidfd_send_signal(descriptor, signal.SIGKILL)
             readable(descriptor)
             os.close(descriptor)
+
+
+@contextlib.contextmanager
+def delegated(above: str, user: int, limits: Limits) -> Iterator[str]:
+    """A group for a user's processes below one that is theirs, as systemd delegates."""
+    inner = f"{above}/session"
+    with made(above, limits), made(inner, UNLIMITED, delegate=False):
+        for top in hierarchies():
+            for folder in (f"{top}{above}", f"{top}{inner}"):
+                for path in (folder, *(os.path.join(folder, file) for file in os.listdir(folder))):
+                    os.chown(path, user, user)
+        yield inner

@@ -373,7 +373,7 @@ def _request(
 ) -> Request:
     """All that is known of a container before any of it is made. The plan is complete here, but for what act finds."""
     from lxcfs_py.host import Host
-    from pyrun import config, container, facts, planning, rootless
+    from pyrun import cgroups, config, container, facts, planning, rootless
 
     asked = config.load(text)
     asked = asked._replace(process=asked.process._replace(env=(*asked.process.env, *variables)))
@@ -383,6 +383,7 @@ def _request(
     if not os.path.isdir(root):
         raise NotFound(f"root.path: {root}: no such directory", "the container's root must be there before it is made")
     host = Host(keep=0)
+    ordinary = rootless.ordinary(host)
     throw_away = asked.annotations.get(planning.ROOT_ANNOTATION) == planning.THROW_AWAY
     known = planning.Facts(
         versions=facts.versions(host),
@@ -391,7 +392,8 @@ def _request(
         lxcfs=_lxcfs(call, asked) if planning.wants_lxcfs(asked, call.general.has("--lxcfs")) else None,
         time_namespaces=facts.has_time_namespaces(host),
         passed=passed,
-        rootless=call.general.get("--rootless") != "false" and rootless.ordinary(host),
+        rootless=call.general.get("--rootless") != "false" and ordinary,
+        cgroup=(ordinary and rootless.cgroup(host)) or cgroups.OWN_PARENT,
         security_modules=facts.security_modules(host) if planning.labelled(asked) else (),
     )
     return container.Request(

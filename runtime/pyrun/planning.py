@@ -97,6 +97,8 @@ class Facts(NamedTuple):
     """Whether this kernel has them."""
     rootless: bool = False
     """Whether the caller is no root of the host."""
+    cgroup: str = "/pyrun"
+    """Below which a container is whose cgroupsPath is relative or none."""
     security_modules: tuple[str, ...] = ()
     """Which label processes here: apparmor, selinux."""
     passed: int = 0
@@ -329,7 +331,7 @@ def _cgroup(spec: Spec, container_id: str, facts: Facts, wishes: Wishes) -> plan
 
         unit = units.make(linux.cgroups_path, container_id, asked, facts.versions, spec.annotations)
     return plan.Cgroup(
-        unit.path if unit else _cgroup_path(linux, container_id),
+        unit.path if unit else _cgroup_path(linux, container_id, facts.cgroup),
         resources.make(asked, facts.versions),
         devices.ordered(asked.devices) if _devices_by_program(facts) else (),
         unit,
@@ -347,12 +349,12 @@ def _owner(spec: Spec) -> int | None:
     return ids.outside(spec.linux.maps.users, spec.process.user.uid)
 
 
-def _cgroup_path(linux: Linux, container_id: str) -> str:
-    """`cgroupsPath`; a relative one, or none, lies below /pyrun."""
+def _cgroup_path(linux: Linux, container_id: str, above: str) -> str:
+    """`cgroupsPath`; a relative one, or none, lies below the cgroup `above`."""
     path = linux.cgroups_path or container_id
     if ".." in path.split("/"):
         raise SpecError("linux.cgroupsPath", f'must not have ".." in it: "{path}"')
-    made = "/" + posixpath.normpath(posixpath.join("/pyrun", path)).lstrip("/")
+    made = "/" + posixpath.normpath(posixpath.join(above, path)).lstrip("/")
     if made == "/":
         raise SpecError("linux.cgroupsPath", "must not be the root of the hierarchy")
     return made

@@ -441,3 +441,13 @@ def test_the_score_is_set_by_whoever_may(
         assert found == {name: name == where for name in found}
         assert step.describe() in whole.describe()
     assert (made.namespaces.by_two_forks(), later.no_way_back) == (rootless or bool(values), rootless)
+
+
+@pytest.mark.parametrize(
+    ("asked", "made"),
+    [(None, "/user.slice/mine/c1"), ("web", "/user.slice/mine/web"), ("/web", "/web"), ("", "/user.slice/mine/c1")],
+)
+def test_a_cgroup_is_below_the_callers_own_unless_it_is_named_whole(asked: str | None, made: str) -> None:
+    spec = load_at("linux.cgroupsPath", asked)
+    assert make(spec, cgroup="/user.slice/mine").cgroup.path == made
+    assert make(spec).cgroup.path == made.replace("/user.slice/mine", "/pyrun")

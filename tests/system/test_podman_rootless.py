@@ -63,12 +63,14 @@ def engine() -> Iterator[Engines]:
         podman(made, "system", "migrate")  # ends the process that keeps Podman's user namespace
 
 
-def podman(engine: Engines, *command: str) -> Done:
+def podman(engine: Engines, *command: str, group: str = "") -> Done:
+    """Podman of the user, whose processes are in the cgroup `group` of v2 if there is one."""
     home = f"{engine.directory}/home"
     own = ["env", f"--chdir={home}", "-i", f"PATH={os.environ['PATH']}", f"HOME={home}"]
     own += [f"XDG_RUNTIME_DIR=/run/user/{UID}", f"CONTAINERS_CONF={engine.directory}/containers.conf"]
     user = ["setpriv", f"--reuid={UID}", f"--regid={UID}", "--clear-groups", *own]
-    return engine.call(*user, "podman", "--storage-driver=vfs", "--runtime=pyrun", *command)
+    enter = ["sh", "-ec", f'echo 0 >{cgroups.TOP}{group}/cgroup.procs; exec "$@"', "sh"] if group else []
+    return engine.call(*enter, *user, "podman", "--storage-driver=vfs", "--runtime=pyrun", *command)
 
 
 def run(engine: Engines, *command: str, options: tuple[str, ...] = ("--rm",)) -> Done:
@@ -115,6 +117,7 @@ def test_the_exit_status_says_why_there_is_none(
         assert (done.returncode, said in done.stderr) == (status, True), done
 
 
+@pytest.mark.alike
 def test_commands_are_executed_in_a_container(engine: Engines, sleeper: str) -> None:
     def execute(*command: str) -> Done:
         return podman(engine, "exec", *command)
@@ -151,6 +154,27 @@ def test_a_privileged_container_has_all_over_podmans_user_namespace(engine: Engi
     script = "grep CapEff /proc/self/status; stat -c %u /proc/1"
     effective, owner = output(run(engine, "sh", "-c", script, options=("--rm", "--privileged"))).splitlines()
     assert (int(effective.split()[1], 16) & 1 << 21, owner) == (1 << 21, "0")
+
+
+def test_limits_are_in_force_where_a_cgroup_is_the_users(engine: Engines) -> None:
+    if not cgroups.pure_v2():
+        pytest.skip("no cgroup v2 with controllers")
+    with cgroups.delegated(f"{GROUP}/user", UID, cgroups.Limits(memory=1 << 30)) as group:
+        script = "cat /sys/fs/cgroup/memory.max; /bin/free -m | grep Mem; sleep 1000"
+        plain = ["--network=none", "--detach", "--memory=64m", image.NAME, "sh", "-c", script]
+        container = output(podman(engine, "run", *plain, group=group))
+        try:
+            await_true(lambda: "Mem:" in podman(engine, "logs", container, group=group).stdout)
+            limit, memory = output(podman(engine, "logs", container, group=group)).splitlines()
+            assert (limit, memory.split()[1]) == (str(64 << 20), "64")
+            look = ("exec", container, "cat", "/proc/self/cgroup")
+            assert output(podman(engine, *look, group=group)) == "0::/"
+            told = output(podman(engine, "stats", "--no-stream", "--format", "{{.MemUsage}}", container, group=group))
+            assert told.endswith("/ 67.11MB")
+            output(podman(engine, "pause", container, group=group))
+            output(podman(engine, "unpause", container, group=group))
+        finally:
+            output(podman(engine, "rm", "--force", "--time=0", container, group=group))
 
 
 def test_nothing_of_containers_that_are_gone_is_left(engine: Engines) -> None:

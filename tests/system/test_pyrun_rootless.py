@@ -119,18 +119,12 @@ def test_a_delegated_cgroup_is_used(user: Ordinary) -> None:
     """As systemd delegates: the user's processes are in a cgroup below one that is theirs."""
     name = new_id()
     script = "cat /sys/fs/cgroup/memory/memory.limit_in_bytes 2>/dev/null || cat /sys/fs/cgroup/memory.max"
-    with cgroups.made(f"/lxt-user-{os.getpid()}", cgroups.Limits(memory=1 << 30)) as above:
-        inner = f"{above}/session"
-        with cgroups.made(inner, cgroups.UNLIMITED, delegate=False):
-            for top in cgroups.hierarchies():
-                for folder in (f"{top}{above}", f"{top}{inner}"):
-                    for path in (folder, *(os.path.join(folder, file) for file in os.listdir(folder))):
-                        os.chown(path, UID, UID)
-            words = user.command("launch", "-m", "64m", "--name", name, "--", "sh", "-c", script)
-            enter = "; ".join(f"echo $$ > {top}{inner}/cgroup.procs" for top in cgroups.hierarchies())
-            command = ["sh", "-ec", f'{enter}; exec "$@"', "sh", *words]
-            done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS)
-            assert (done.returncode, done.stdout) == (0, f"{64 << 20}\n"), done
+    with cgroups.delegated(f"/lxt-user-{os.getpid()}", UID, cgroups.Limits(memory=1 << 30)) as inner:
+        words = user.command("launch", "-m", "64m", "--name", name, "--", "sh", "-c", script)
+        enter = "; ".join(f"echo $$ > {top}{inner}/cgroup.procs" for top in cgroups.hierarchies())
+        command = ["sh", "-ec", f'{enter}; exec "$@"', "sh", *words]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS)
+        assert (done.returncode, done.stdout) == (0, f"{64 << 20}\n"), done
 
 
 def test_a_bundle_is_created_started_and_deleted(user: Ordinary, home: Path) -> None:
