@@ -97,6 +97,9 @@ def execute(request: Request, warn: Callable[[str], None]) -> int:
     spaces = namespaces.of(init, request.plan.namespaces)
     ours, theirs = channel.pair()
     linux.prctl(linux.PR_SET_DUMPABLE, 0)  # before the child is to be seen in the container
+    if request.plan.no_way_back and not request.detach:
+        # Our child ends, and its child, whose end is waited for here, must then be ours.
+        linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
     pid = os.fork() if request.plan.no_way_back else namespaces.fork(spaces)
     if pid == 0:
         _become(request, spaces, init, theirs, program)
@@ -114,12 +117,9 @@ def execute(request: Request, warn: Callable[[str], None]) -> int:
 
 
 def _guided(pid: int, child: Channel, request: Request, warn: Callable[[str], None]) -> tuple[int, int]:
-    """The process that goes on, and a pidfd of it. Where it is the child's child and somebody waits for its end here,
-    it is to be given to us when the child ends."""
+    """The process that goes on, and a pidfd of it."""
     if not request.plan.no_way_back:
         return pid, os.pidfd_open(pid)
-    if not request.detach:
-        linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
     return userns.guide(pid, child, Maps(), Channel.receive, lambda message: warn(message.text))
 
 
