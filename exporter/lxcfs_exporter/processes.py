@@ -7,8 +7,9 @@ conmon(8) (`--cid`, `--bundle`).
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import NamedTuple
 
 from lxcfs_py.cgroup import parse
@@ -52,27 +53,34 @@ def stat(host: Host, pid: str, field: str) -> int | None:
         return None
 
 
-def watched(host: Host, directory: str, container_id: str) -> Bundle | None:
-    """The bundle that the parent of a container's first process knows of."""
-    pids = list(of(host, directory))
-    for pid in pids[:_MOST_ASKED]:
+def watched(host: Host, directory: str, path: str, container_id: str) -> Bundle | None:
+    """The bundle that the parent of a container's first process knows of; `path` is the container's cgroup."""
+    for pid in islice(of(host, directory), _MOST_ASKED):
         parent = stat(host, pid, "ppid")
-        if parent and str(parent) not in pids and (bundle := _told_by(host, parent, container_id)):
+        if parent and (bundle := _told_by(host, parent, path, container_id)):
             return bundle
     return None
 
 
-def _told_by(host: Host, pid: int, container_id: str) -> Bundle | None:
+def _told_by(host: Host, pid: int, path: str, container_id: str) -> Bundle | None:
     try:
         words = host.read(f"proc/{pid}/cmdline").decode("utf-8", "surrogateescape").split("\0")
         owner = parse.labelled(host.read(f"proc/{pid}/status").replace(b"\t", b" "), b"Uid", f"proc/{pid}/status")
+        inside = _is_inside(host, pid, path)
     except (OSError, ParseError):
         return None
     program = words[0].rpartition("/")[2]
-    for beginning, tell in _MONITORS:
+    for beginning, tell in () if inside else _MONITORS:
         if program.startswith(beginning) and (directory := tell(pid, words, container_id)):
             return Bundle(directory, owner, f"proc/{pid}/root/")
     return None
+
+
+def _is_inside(host: Host, pid: int, path: str) -> bool:
+    """Whether a process is one of the container's own, which may call itself anything. Its cgroup may be told relative
+    to our own namespace, with something before."""
+    inside = os.fsencode(f"{path}/")
+    return any(inside in line + b"/" for line in host.read(f"proc/{pid}/cgroup").splitlines())
 
 
 def _shim(pid: int, words: Sequence[str], container_id: str) -> str:

@@ -173,7 +173,7 @@ class Records:
 
     def _bundles(self, asked: Asked) -> Iterator[Bundle]:
         yield from (Bundle(path, owner) for path, owner in self._paths(BUNDLES, asked))
-        if bundle := processes.watched(self._host, asked.directory, asked.name):
+        if bundle := processes.watched(self._host, asked.directory, asked.path, asked.name):
             yield bundle
 
     def _paths(self, places: Iterable[Place], asked: Asked) -> Iterator[tuple[str, int]]:

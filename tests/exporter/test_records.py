@@ -113,7 +113,7 @@ def test_a_machine_is_asked_of_machined(tmp_path: Path) -> None:
 class TestMonitors:
     """An engine's own process tells where its files are."""
 
-    def container(self, root: Path, command: str, owner: int = 0) -> None:
+    def container(self, root: Path, command: str, owner: int = 0, cgroup: str = "/engine") -> None:
         trees.write(
             root,
             {
@@ -121,6 +121,7 @@ class TestMonitors:
                 "proc/100/stat": "100 (sleep) S 50 0",
                 "proc/101/stat": f"101 (x) S 100 {' '.join(['1'] * 17)} 1 0\n",
                 "proc/50/cmdline": command.replace(" ", "\0"),
+                "proc/50/cgroup": f"2:memory:{cgroup}\n0::/\n",
                 "proc/50/status": f"Name:\tx\nUid:\t{owner}\t{owner}\t{owner}\t{owner}\n",
             },
         )
@@ -152,6 +153,15 @@ class TestMonitors:
         for path in (bundle, listed):
             os.chown(path, owner, owner)
         assert told(tmp_path, asked("podman")) == [("web", "nginx:1", "")]
+
+    @pytest.mark.parametrize("cgroup", ["/x", "/x/below", "/../../x"])
+    def test_a_containers_own_process_tells_nothing_whatever_it_calls_itself(self, tmp_path: Path, cgroup: str) -> None:
+        self.container(tmp_path, f"conmon -c {ID} -b /b", cgroup=cgroup)
+        trees.write(tmp_path, {"b/config.json": config(POD)})
+        (tmp_path / "proc/50/root").symlink_to(tmp_path)
+        assert told(tmp_path, asked("podman")) == [("", "", "")]
+        self.container(tmp_path, f"conmon -c {ID} -b /b", cgroup="/xy")
+        assert told(tmp_path, asked("podman")) == [("nginx", "", "web-1")]
 
     @pytest.mark.parametrize("command", [f"conmon -c {OTHER} -b /b", f"conmon -c {ID} -b b", "sh -c x", ""])
     def test_other_parents_tell_nothing(self, tmp_path: Path, command: str) -> None:
