@@ -19,7 +19,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client import CollectorRegistry, Gauge, ProcessCollector
 
 import lxcfs_py
 from lxcfs_exporter import completion, discovery, exposition, listening, once
@@ -182,7 +182,7 @@ def _complete(words: Sequence[str]) -> None:
 def _once(words: Sequence[str]) -> None:
     options = once_parser().parse_args(words)
     _log(options.debug)
-    text = _exposition(options, Known()).text(exposition.negotiate("", "")).decode()
+    text = _exposition(options, Known(), Settings(None)).text(exposition.negotiate("", "")).decode()
     if options.json:
         print(json.dumps(once.document(text, time.time()), indent=1))
     else:
@@ -203,14 +203,14 @@ def _serve(words: Sequence[str]) -> None:
     with contextlib.ExitStack() as stack:
         stop = _stop_on_signals(stack)
         known = stack.enter_context(Plugin(options.nri)).known if options.nri else Known()
-        site = Site(_exposition(options, known), options.telemetry_path, f"{PROGRAM} {lxcfs_py.__version__}")
+        site = Site(_exposition(options, known, settings), options.telemetry_path, f"{PROGRAM} {lxcfs_py.__version__}")
         listeners = _given(stack) if options.systemd_socket else [_listen(stack, address) for address in addresses]
         service.notify("READY=1")
         Server(Gate(site, settings), listeners, Limits(options.max_requests)).serve(stop)
     log.info("msg=stopped")
 
 
-def _exposition(options: argparse.Namespace, known: Known) -> Exposition:
+def _exposition(options: argparse.Namespace, known: Known, settings: Settings) -> Exposition:
     """What there is to tell, of the containers and of this process; `known` is what runtimes told of them."""
     rules = Rules(
         tuple(map(discovery.glob, options.include)), tuple(map(discovery.glob, options.exclude)), options.units
@@ -218,6 +218,10 @@ def _exposition(options: argparse.Namespace, known: Known) -> Exposition:
     host = Host(keep=0)
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
+    if settings.path is not None:
+        said = "Whether the web configuration is in force as it is now."
+        in_force = Gauge("lxcfs_exporter_web_config_last_reload_successful", said, registry=registry)
+        in_force.set_function(lambda: float(settings.right))
     return Exposition(Scrape(host, Discovery(host, rules, known.get), chosen(options)), _PATIENCE, registry)
 
 

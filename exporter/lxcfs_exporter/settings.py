@@ -38,7 +38,7 @@ class Settings:
         """Error where the file is wrong."""
         self.right = True
         """Whether the file is in force as it is now."""
-        self._path = path
+        self.path = path
         self._lock = threading.Lock()
         self._seen = self._state([])
         self._in_force = self._load()
@@ -59,7 +59,7 @@ class Settings:
             loaded = self._load()
             lost = self._least - _guards(loaded.config)
             if lost:
-                raise Conflict(f"{self._path}: no {sorted(lost)[0]} any more, which takes a restart")
+                raise Conflict(f"{self.path}: no {sorted(lost)[0]} any more, which takes a restart")
         except (Error, OSError) as error:
             self.right = False
             log.warning('msg="web configuration stays as it was" error="%s"', describe(error)[0])
@@ -67,23 +67,23 @@ class Settings:
         self.right = True
         self._in_force = loaded
         self._seen = self._state(loaded.config.files())
-        log.info('msg="web configuration read again" file="%s"', self._path)
+        log.info('msg="web configuration read again" file="%s"', self.path)
 
     def _load(self) -> InForce:
-        if self._path is None:
+        if self.path is None:
             return InForce(WebConfig(), None)
-        with open(self._path, "rb") as file:
+        with open(self.path, "rb") as file:
             text = file.read(_MOST_BYTES + 1)
         if len(text) > _MOST_BYTES:
-            raise Error(f"{self._path}: larger than {_MOST_BYTES >> 20} MiB")
-        config = webconfig.parse(self._path, text)
+            raise Error(f"{self.path}: larger than {_MOST_BYTES >> 20} MiB")
+        config = webconfig.parse(self.path, text)
         return InForce(config, tls.context(config.tls) if config.tls else None)
 
     def _state(self, named: list[str]) -> _State:
         """What changes when one of the files does, or is another one (stat(2))."""
-        if self._path is None:
+        if self.path is None:
             return ()
-        return tuple(map(_file, (self._path, *named)))
+        return tuple(map(_file, (self.path, *named)))
 
 
 def _file(path: str) -> tuple[int, int, int, int]:

@@ -98,6 +98,17 @@ def test_it_tells_of_itself() -> None:
         assert process.poll() is None
 
 
+def test_it_tells_whether_its_web_configuration_is_in_force(tmp_path: Path) -> None:
+    path, name = tmp_path / "web.yml", "lxcfs_exporter_web_config_last_reload_successful"
+    path.write_text("rate_limit: {}\n")
+    with started("--web.config.file", str(path)) as (_, url):
+        assert f"\n{name} 1.0\n" in fetched(f"{url}/metrics")
+        path.write_text("rate: {}\n")
+        assert f"\n{name} 0.0\n" in fetched(f"{url}/metrics")
+    with started() as (_, url):
+        assert name not in fetched(f"{url}/metrics")
+
+
 def test_a_port_in_use_is_one_line_and_a_hint_and_1() -> None:
     with listen(Address("127.0.0.1", 0)) as listener:
         address = f"127.0.0.1:{listener.getsockname()[1]}"

@@ -92,13 +92,14 @@ def test_the_first_scrape_starts_it_and_in_its_sandbox_nothing_is_missing(tmp_pa
         status = dict(
             line.split(":\t", 1) for line in manager.output("cat", f"/proc/{pid}/status").splitlines() if ":\t" in line
         )
-        read_search, ptrace = 1 << 2, 1 << 19
+        read_search, ptrace, syslog = 1 << 2, 1 << 19, 1 << 34
         assert {name: status[name] for name in ("CapEff", "CapBnd", "NoNewPrivs", "Seccomp")} == {
-            "CapEff": f"{read_search | ptrace:016x}",
-            "CapBnd": f"{read_search | ptrace:016x}",
+            "CapEff": f"{read_search | ptrace | syslog:016x}",
+            "CapBnd": f"{read_search | ptrace | syslog:016x}",
             "NoNewPrivs": "1",
             "Seccomp": "2",
         }
+        assert "/dev/kmsg" in manager.output("ls", "-l", f"/proc/{pid}/fd")
         assert status["Uid"].split()[0] != "0"
         assert manager.output("nsenter", "-t", pid, "-m", "cat", "/etc/shadow") == ""
 
