@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -48,6 +49,19 @@ def test_a_v2_container_is_whole(tmp_path: Path) -> None:
     assert values(families, "container_oom_events_total") == {"/lxc/a": 1}
     assert values(families, "lxcfs_exporter_containers") == {"lxc": 1}
     assert set(values(families, "lxcfs_exporter_collector_success").values()) == {1}
+
+
+def test_every_sample_has_the_names_of_the_pod_and_one_has_its_labels(tmp_path: Path) -> None:
+    trees.v2(tmp_path, "/lxc/a", f"/kubepods/pod12-34/{trees.ID}")
+    said = {"container-type": "container", "container-name": "nginx", "sandbox-name": "web-1", "image-name": "nginx:1"}
+    annotations = {f"io.kubernetes.cri.{key}": value for key, value in said.items()} | {"team": "green"}
+    bundle = f"run/containerd/io.containerd.runtime.v2.task/k8s.io/{trees.ID}"
+    trees.write(tmp_path, {f"{bundle}/config.json": json.dumps({"annotations": annotations})})
+    (written,) = (line for line in text(scraped(tmp_path)).splitlines() if "web-1" in line and "memory_rss" in line)
+    names = f'container="nginx",id="/kubepods/pod12-34/{trees.ID}",image="nginx:1",name="{trees.ID}",pod="web-1"'
+    assert written == f"container_memory_rss{{{names}}} 400.0"
+    infos = values(scraped(tmp_path), "container_info")
+    assert f"nginx green /kubepods/pod12-34/{trees.ID} nginx:1 web-1 12-34 containerd" in infos, infos
 
 
 def test_an_ancestors_numbers_are_not_told_as_the_containers(tmp_path: Path) -> None:
