@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from lxcfs_py import linux
 from lxcfs_py.bare import signal
 from lxcfs_py.cgroup import hierarchy
-from lxcfs_py.errors import Conflict, Error, NotFound
+from lxcfs_py.errors import Conflict, Error, NotFound, ParseError
 from lxcfs_py.host import Host
 from lxcfs_py.record import TYPE_CHECKING, NamedTuple
 from pyrun import cgroups, channel, filters, freezer, hooks, init, jsontext, namespaces
@@ -455,13 +455,14 @@ def delete(store: Store, container_id: str, *, force: bool = False) -> tuple[str
     is to be logged of it."""
     try:
         entry = store.find(container_id)
-        entry.lock()
+        entry.lock(mend=force)
     except NotFound:
         if force:
+            store.sweep(container_id)
             return ()
         raise
     with entry:
-        recorded = entry.load()
+        recorded = _loaded_or_made_up(entry) if force else entry.load()
         found = status(entry, recorded)
         if found in ("running", "paused") and not force:
             raise Conflict(
@@ -472,6 +473,22 @@ def delete(store: Store, container_id: str, *, force: bool = False) -> tuple[str
             return destroy(entry, recorded)
         entry.remove()
         return ()
+
+
+def _loaded_or_made_up(entry: Entry) -> State | None:
+    """What is recorded; of a record that cannot be read what the configuration says of cgroups. Who wrote a record had
+    seen before that they are nobody else's."""
+    try:
+        return entry.load()
+    except ParseError:
+        from pyrun import config, planning
+
+        asked = config.load(_config_text(entry))
+        placed = cgroups.places(
+            hierarchy.find(Host(keep=0)), planning.cgroup_path(asked.linux, entry.id, cgroups.OWN_PARENT)
+        )
+        there = tuple(place.directory for place in placed if os.path.isdir(place.directory))
+        return State(entry.id, "", "", asked.oci_version, "", cgroups=there)
 
 
 def _signal(recorded: State, number: int) -> bool:

@@ -331,7 +331,7 @@ def _cgroup(spec: Spec, container_id: str, facts: Facts, wishes: Wishes) -> plan
 
         unit = units.make(linux.cgroups_path, container_id, asked, facts.versions, spec.annotations)
     return plan.Cgroup(
-        unit.path if unit else _cgroup_path(linux, container_id, facts.cgroup),
+        unit.path if unit else cgroup_path(linux, container_id, facts.cgroup),
         resources.make(asked, facts.versions),
         devices.ordered(asked.devices) if _devices_by_program(facts) else (),
         unit,
@@ -349,7 +349,7 @@ def _owner(spec: Spec) -> int | None:
     return ids.outside(spec.linux.maps.users, spec.process.user.uid)
 
 
-def _cgroup_path(linux: Linux, container_id: str, above: str) -> str:
+def cgroup_path(linux: Linux, container_id: str, above: str) -> str:
     """`cgroupsPath`; a relative one, or none, lies below the cgroup `above`."""
     path = linux.cgroups_path or container_id
     if ".." in path.split("/"):

@@ -23,12 +23,14 @@ import time
 from _thread import get_native_id
 from collections.abc import Mapping
 
-from lxcfs_py.errors import Conflict, NotFound, UsageError
+from lxcfs_py.errors import Conflict, NotFound, ParseError, UsageError
 from lxcfs_py.record import NamedTuple
 from pyrun import jsontext
 
 _ID_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+-.")
 _ID_LONGEST = 255
+_GONE = ".gone-"
+"""What the directory of a container is called that is being removed: this, a thread's ID, and the container's."""
 _ROOT = "/run/pyrun"
 """Where root's containers are recorded."""
 
@@ -154,10 +156,12 @@ class Entry:
             return None
         return Exit(int(status), moment)
 
-    def lock(self) -> None:
-        """Wait for the lock and take it; NotFound if the container went meanwhile."""
+    def lock(self, *, mend: bool = False) -> None:
+        """Wait for the lock and take it; NotFound if the container went meanwhile. With `mend` a lock is made where
+        there is none."""
+        flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if mend else 0)
         try:
-            descriptor = os.open(os.path.join(self.directory, "lock"), os.O_RDWR | os.O_CLOEXEC)
+            descriptor = os.open(os.path.join(self.directory, "lock"), flags, 0o600)
         except (FileNotFoundError, NotADirectoryError):
             raise _missing(self.id) from None
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -192,14 +196,17 @@ class Entry:
         write(os.path.join(self.directory, "state.json"), jsontext.dumps(state._asdict()).encode())
 
     def load(self) -> State | None:
-        """What was recorded, None where a create has not come to it."""
+        """What was recorded, None where a create has not come to it; ParseError where it cannot be read."""
+        path = os.path.join(self.directory, "state.json")
         try:
-            with open(os.path.join(self.directory, "state.json"), "rb") as file:
+            with open(path, "rb") as file:
                 fields = jsontext.loads(file.read().decode())
+            lists = {name: tuple(value) for name, value in fields.items() if isinstance(value, list)}
+            return State(**fields | lists)
         except FileNotFoundError:
             return None
-        lists = {name: tuple(value) for name, value in fields.items() if isinstance(value, list)}
-        return State(**fields | lists)
+        except (ValueError, TypeError, AttributeError):
+            raise ParseError(path, None, "is no record of a container") from None
 
     def owner(self) -> str:
         """The name of the user who made the container, the number of one who has no name."""
@@ -222,7 +229,7 @@ class Entry:
 
     def remove(self) -> None:
         """Take the directory away; the ID is free at once. Does not follow mounts or links."""
-        gone = os.path.join(os.path.dirname(self.directory), f".gone-{get_native_id()}-{self.id}"[:255])
+        gone = os.path.join(os.path.dirname(self.directory), f"{_GONE}{get_native_id()}-{self.id}"[:255])
         try:
             os.rename(self.directory, gone)
         except FileNotFoundError:
@@ -274,6 +281,13 @@ class Store:
         if not os.path.isdir(entry.directory):
             raise _missing(container_id)
         return entry
+
+    def sweep(self, container_id: str) -> None:
+        """Take away what a removal that was cut off has left of a container."""
+        names = os.listdir(self.root) if os.path.isdir(self.root) else []
+        for name in names:
+            if name.startswith(_GONE) and name.removeprefix(_GONE).partition("-")[2] == container_id:
+                _remove_tree(os.path.join(self.root, name))
 
     def ids(self) -> list[str]:
         """The IDs of all containers, in order."""
@@ -343,9 +357,20 @@ def moment(nanoseconds: int) -> str:
 def write(path: str, text: bytes) -> None:
     """A file's whole content, by rename: a reader sees the old or the new one."""
     fresh = f"{path}.{get_native_id()}"
-    with open(fresh, "wb") as file:
-        file.write(text)
-    os.rename(fresh, path)
+    try:
+        with open(fresh, "wb") as file:
+            file.write(text)
+        os.rename(fresh, path)
+    except OSError:
+        _unlink(fresh)
+        raise
+
+
+def _unlink(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return
 
 
 def _missing(container_id: str) -> NotFound:
@@ -353,10 +378,14 @@ def _missing(container_id: str) -> NotFound:
 
 
 def _remove_tree(path: str) -> None:
-    with os.scandir(path) as entries:
-        for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                _remove_tree(entry.path)
-            else:
-                os.unlink(entry.path)
-    os.rmdir(path)
+    """Nothing happens where somebody else is quicker."""
+    try:
+        with os.scandir(path) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    _remove_tree(entry.path)
+                else:
+                    _unlink(entry.path)
+        os.rmdir(path)
+    except FileNotFoundError:
+        return
