@@ -29,15 +29,16 @@ from lxcfs_exporter.discovery import Discovery, Rules
 from lxcfs_exporter.exposition import Exposition
 from lxcfs_exporter.gate import Gate
 from lxcfs_exporter.listening import Address
+from lxcfs_exporter.looking import RUN_DIR
 from lxcfs_exporter.nri import Known
 from lxcfs_exporter.plugin import Plugin
 from lxcfs_exporter.scrape import Scrape
 from lxcfs_exporter.server import Server
 from lxcfs_exporter.settings import Settings
 from lxcfs_exporter.site import Site
+from lxcfs_exporter.sweep import Sweep
 from lxcfs_py import service
 from lxcfs_py.errors import Error, UsageError, describe
-from lxcfs_py.host import Host
 
 PROGRAM = "lxcfs-exporter"
 _PATIENCE = 30.0
@@ -123,6 +124,10 @@ def _choose(made: argparse.ArgumentParser) -> None:
     made.add_argument(
         "--cgroup.exclude", dest="exclude", metavar="GLOB", action="append", default=[],
         help="cgroups that are not looked at, nor what is below them; may be repeated",
+    )  # fmt: skip
+    made.add_argument(
+        "--lxcfs.run-dir", dest="run_dir", metavar="DIR", type=_path, default=RUN_DIR,
+        help=f"where lxcfs-py keeps what it counts and its policies (default: {RUN_DIR})",
     )  # fmt: skip
     made.add_argument("--systemd.units", dest="units", action="store_true", help="tell of systemd's services too")
     for row in COLLECTORS:
@@ -215,14 +220,16 @@ def _exposition(options: argparse.Namespace, known: Known, settings: Settings) -
     rules = Rules(
         tuple(map(discovery.glob, options.include)), tuple(map(discovery.glob, options.exclude)), options.units
     )
-    host = Host(keep=0)
+    host = Sweep()
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     if settings.path is not None:
         said = "Whether the web configuration is in force as it is now."
         in_force = Gauge("lxcfs_exporter_web_config_last_reload_successful", said, registry=registry)
         in_force.set_function(lambda: float(settings.right))
-    return Exposition(Scrape(host, Discovery(host, rules, known.get), chosen(options)), _PATIENCE, registry)
+    return Exposition(
+        Scrape(host, Discovery(host, rules, known.get), chosen(options), run_dir=options.run_dir), _PATIENCE, registry
+    )
 
 
 def chosen(options: argparse.Namespace) -> list[Collector]:

@@ -6,13 +6,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Literal, NamedTuple
 
-from lxcfs_exporter.metrics import cpu, io, life, memory, network
+from lxcfs_exporter.metrics import cpu, daemon, io, life, memory, network, view
 from lxcfs_exporter.scene import Scene
 from lxcfs_exporter.series import Family
 from lxcfs_py.cgroup.model import PRESSURE, Part
 
-Need = Literal["log", "network"]
-"""What else a scene holds: the kernel's log, network namespaces."""
+Need = Literal["daemon", "log", "network", "policy"]
+"""What else a scene holds: lxcfs-py's own numbers, the kernel's log, network namespaces, policies of views."""
 
 
 class Collector(NamedTuple):
@@ -30,6 +30,7 @@ class Collector(NamedTuple):
 
 _CPU = frozenset((Part.CPU,))
 _MEMORY = frozenset((Part.MEMORY, Part.EVENTS, Part.RESERVED))
+_VIEW = frozenset((Part.CPU, Part.MEMORY, Part.SWAP))
 _EVENTS = frozenset((Part.MEMORY, Part.EVENTS))
 _NETWORK: frozenset[Need] = frozenset({"network"})
 _IO = frozenset((Part.IO,))
@@ -49,6 +50,8 @@ COLLECTORS: tuple[Collector, ...] = (
     Collector("pressure", PRESSURE, cpu.pressure, "time waited for cpu, memory and io"),
     Collector("network", frozenset(), network.network, "interfaces of network namespaces", needs=_NETWORK),
     Collector("tcp", frozenset(), network.tcp, "TCP and UDP by network namespace", needs=_NETWORK),
+    Collector("view", _VIEW, view.view, "what a container sees through lxcfs-py", needs=frozenset({"policy"})),
+    Collector("daemon", frozenset(), daemon.daemon, "what lxcfs-py itself did", needs=frozenset({"daemon"})),
     Collector("io", _IO, io.io, "bytes and operations by block device"),
     Collector("blkio", _IO, io.blkio, "the bytes by device and operation, in cAdvisor's form", enabled=False),
 )

@@ -149,6 +149,10 @@ def _unescaped(name: str) -> str:
     return re.sub(r"\\x([0-9a-f]{2})", lambda match: chr(int(match[1], 16)), name)
 
 
+_Place = tuple[str, tuple[str, ...]]
+"""A path, and the controllers in whose hierarchies it is."""
+
+
 class Discovery:
     """Walks one machine's hierarchies. Keeps what paths mean from one walk to the next, for those still there.
 
@@ -170,6 +174,9 @@ class Discovery:
                 "mount cgroup2 at /sys/fs/cgroup, or share the host's with this container",
             )
         self._names: dict[str, Name | None] = {}
+        self._known: dict[_Place, Cgroup] = {}
+        self._cgroups: dict[_Place, Cgroup] = {}
+        """What the last walk and this one found: a Cgroup remembers where its ancestors are."""
         self._documents = Documents(host)
         self._records = Records(self._documents, told)
         self._claims = Claims(self._documents, (mount.path for mount in self._mounts))
@@ -181,6 +188,7 @@ class Discovery:
         without: dict[str, frozenset[Part]] = {}
         errors: list[Exception] = []
         known, self._names = self._names, {}
+        self._known, self._cgroups = self._cgroups, {}
         self._claimed = self._claims.now()
         for mount in self._mounts:
             for parent, children in self._walk(mount, known, errors):
@@ -266,7 +274,10 @@ class Discovery:
         paths = {controller: path for mount in seen for controller in _keys(mount)}
         directories = tuple((f"{mount.path}{path}", inode) for mount, inode in seen.items())
         # cpuset is not walked: most containers are in it where they are in cpu.
-        return Container(path, name.runtime, name.name, Cgroup(self._hierarchies, paths), without, directories)
+        key = path, tuple(paths)
+        cgroup = self._known.get(key) or Cgroup(self._hierarchies, paths)
+        self._cgroups[key] = cgroup
+        return Container(path, name.runtime, name.name, cgroup, without, directories)
 
 
 def _keys(mount: Mount) -> Iterable[str]:

@@ -51,7 +51,7 @@ class Firsts:
             place = container.directories[0]
             first = self._known.get(place)
             if first is None and (oldest := self._oldest(place[0])) is not None:
-                booted = self._booted() if booted is None else booted
+                booted = booted_at(self._host) if booted is None else booted
                 first = First(booted + oldest.start / ticks, oldest)
             if first is not None:
                 found[container.id] = kept[place] = first
@@ -66,17 +66,19 @@ class Firsts:
             self._known[place] = self._known[place]._replace(process=oldest)
         return oldest
 
-    def _booted(self) -> int:
-        path = "proc/stat"
-        for line in self._host.read(path).splitlines():
-            if line.startswith(b"btime "):
-                return parse.number(line[6:], path) or 0
-        raise ParseError(path, None, "no line btime")
-
     def _oldest(self, directory: str) -> Process | None:
         """Of the processes of a cgroup and all below it."""
         found = ((processes.stat(self._host, pid, "starttime"), pid) for pid in processes.of(self._host, directory))
         return min((Process(start, pid) for start, pid in found if start is not None), default=None)
+
+
+def booted_at(host: Host) -> int:
+    """When the machine was started, Unix time."""
+    path = "proc/stat"
+    for line in host.read(path).splitlines():
+        if line.startswith(b"btime "):
+            return parse.number(line[6:], path) or 0
+    raise ParseError(path, None, "no line btime")
 
 
 @contextlib.contextmanager

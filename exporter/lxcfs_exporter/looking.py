@@ -11,18 +11,20 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 
-from lxcfs_exporter import network
+from lxcfs_exporter import firsts, network
 from lxcfs_exporter.collectors import Need
 from lxcfs_exporter.discovery import Container, Discovery
 from lxcfs_exporter.faults import Faults
 from lxcfs_exporter.firsts import First, Firsts
 from lxcfs_exporter.identity import Identity
 from lxcfs_exporter.kernellog import KernelLog
-from lxcfs_exporter.scene import Network, Observed, Scene
+from lxcfs_exporter.scene import Daemon, Network, Observed, Scene
 from lxcfs_exporter.series import Labels, Written
+from lxcfs_exporter.served import Served
+from lxcfs_exporter.sweep import Sweep
 from lxcfs_exporter.tombstones import Tombstones
 from lxcfs_py.cgroup import tree
-from lxcfs_py.cgroup.model import PRESSURE, Machine, Part, Snapshot
+from lxcfs_py.cgroup.model import PRESSURE, Machine, Part, Policy, Snapshot
 from lxcfs_py.errors import Error
 from lxcfs_py.host import Host
 
@@ -36,13 +38,23 @@ _TOGETHER = {
     "numa": frozenset((Part.NUMA,)),
 }
 """Parts that are read with one another where reading all at once failed, by the collector that misses them."""
+RUN_DIR = "/run/lxcfs-py"
+"""Of lxcfs-py, where nothing else is said."""
+_BUILT_IN = Policy()
 _NO_HUGE_PAGES = b"\nHugetlb:               0 kB\n"
 
 
 class Look:
     """At one machine, again and again; keeps what must outlive a scrape."""
 
-    def __init__(self, host: Host, discovery: Discovery, faults: Faults, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        host: Host,
+        discovery: Discovery,
+        faults: Faults,
+        now: Callable[[], float] = time.time,
+        run_dir: str = RUN_DIR,
+    ) -> None:
         self._host = host
         self._discovery = discovery
         self._faults = faults
@@ -50,6 +62,7 @@ class Look:
         self._firsts = Firsts(host)
         self._tombstones = Tombstones(self._victim)
         self._log = self._kernel_log()
+        self._served = Served(host, run_dir)
         self._written: dict[Labels, Written] = {}
         self._infos: dict[str, tuple[Identity, Mapping[str, str]]] = {}
 
@@ -58,42 +71,49 @@ class Look:
         """OOM kills that the kernel's log told of; None where it may not be read."""
         return None if self._log is None else self._tombstones.kills
 
-    def scene(self, containers: Sequence[Container], parts: frozenset[Part], needs: frozenset[Need]) -> Scene:
+    def scene(self, containers: tuple[Container, ...], parts: frozenset[Part], needs: frozenset[Need]) -> Scene:
         """One moment."""
         try:
             machine = tree.machine(self._host)
-            if _NO_HUGE_PAGES in self._host.read("proc/meminfo"):  # then nobody can have any
+            meminfo = self._host.read("proc/meminfo")
+            if _NO_HUGE_PAGES in meminfo:  # then nobody can have any
                 parts -= {Part.HUGETLB}
         except (OSError, Error) as error:
             self._faults.count("discovery", error)
             return Scene((), self._now(), {})
-        firsts = self._first_processes(containers, machine)
-        seen = self._observed(containers, parts, machine, firsts)
+        if isinstance(self._host, Sweep):
+            self._host.begin(place for each in containers for place in each.directories)
+        known = self._first_processes(containers, machine)
         now = self._now()
+        policies = self._served.policies(containers, now) if "policy" in needs else {}
+        seen = self._observed(containers, parts, machine, known, policies)
         if "log" in needs:
             # After the cgroups: a kill that they do not know of yet is in the log, and not the other way round.
             self._tombstones.log(self._log.kills() if self._log is not None else (), now)
             whole = self._tombstones.look([(each.id, each.directories[0], observed) for each, observed in seen], now)
         else:
             whole = [observed for _, observed in seen]
-        networks = self._networks(seen, firsts) if "network" in needs else ()
-        return Scene(whole, now, self._devices(), machine, networks, self._tombstones.ended())
+        networks = self._networks(seen, known) if "network" in needs else ()
+        daemon = self._daemon(machine) if "daemon" in needs else None
+        ended = self._tombstones.ended()
+        return Scene(whole, now, self._devices(), machine, networks, ended, meminfo, daemon)
 
     def _observed(
         self,
         containers: Sequence[Container],
         parts: frozenset[Part],
         machine: Machine,
-        firsts: Mapping[str, First],
+        first_ones: Mapping[str, First],
+        policies: Mapping[str, Policy],
     ) -> list[tuple[Container, Observed]]:
         known, self._written = self._written, {}
         observed = []
         for container in containers:
-            snapshot = self._read(container, parts, machine)
+            snapshot = self._read(container, parts, machine, policies.get(container.id, _BUILT_IN))
             if snapshot is not None:
                 labels = _labels(container)
                 written = self._written[labels] = known.get(labels) or Written(labels)
-                first = firsts.get(container.id)
+                first = first_ones.get(container.id)
                 started = None if first is None else first.started
                 observed.append((container, Observed(written, snapshot, started, self._info(container))))
         self._infos = {each.id: self._infos[each.id] for each in containers if each.id in self._infos}
@@ -114,14 +134,14 @@ class Look:
             self._faults.count("life", error)
             return {}
 
-    def _read(self, container: Container, parts: frozenset[Part], machine: Machine) -> Snapshot | None:
+    def _read(self, container: Container, parts: frozenset[Part], machine: Machine, policy: Policy) -> Snapshot | None:
         """None where the container is gone: what was read of it then may lack files that only seem not to exist."""
         wanted = parts - container.without
         errors: list[tuple[str, Exception]] = []
         try:
-            snapshot = container.cgroup.read(self._host, wanted, machine)
+            snapshot = container.cgroup.read(self._host, wanted, machine, policy)
         except (OSError, Error):
-            snapshot = self._read_apart(container, wanted, machine, errors)
+            snapshot = self._read_apart(container, wanted, machine, policy, errors)
         if not self._discovery.alive(container):
             return None
         for name, error in errors:
@@ -129,13 +149,18 @@ class Look:
         return snapshot
 
     def _read_apart(
-        self, container: Container, wanted: frozenset[Part], machine: Machine, errors: list[tuple[str, Exception]]
+        self,
+        container: Container,
+        wanted: frozenset[Part],
+        machine: Machine,
+        policy: Policy,
+        errors: list[tuple[str, Exception]],
     ) -> Snapshot:
         """What can be read of a container where something cannot."""
-        snapshot = Snapshot(machine=machine, path=container.cgroup.path)
+        snapshot = Snapshot(machine=machine, path=container.cgroup.path, policy=policy)
         for name, together in _TOGETHER.items():
             try:
-                read = container.cgroup.read(self._host, together & wanted, machine)
+                read = container.cgroup.read(self._host, together & wanted, machine, policy)
             except (OSError, Error) as error:
                 errors.append((name, error))
                 continue
@@ -144,9 +169,9 @@ class Look:
         return snapshot
 
     def _networks(
-        self, seen: Sequence[tuple[Container, Observed]], firsts: Mapping[str, First]
+        self, seen: Sequence[tuple[Container, Observed]], first_ones: Mapping[str, First]
     ) -> list[tuple[Written, Network]]:
-        found = network.look(self._host, [container for container, _ in seen], self._firsts, firsts)
+        found = network.look(self._host, [container for container, _ in seen], self._firsts, first_ones)
         for fault in found.errors:
             self._faults.count("network", fault)
         self._faults.add("network", "cut", f"more than {network.MOST} interfaces", found.cut)
@@ -161,6 +186,13 @@ class Look:
             return {}
         words = (line.split(None, 3) for line in lines)
         return {f"{major}:{minor}": name for major, minor, name, *_ in (line for line in words if len(line) > 2)}
+
+    def _daemon(self, machine: Machine) -> Daemon | None:
+        try:
+            return self._served.daemon(lambda: firsts.booted_at(self._host), machine.ticks)
+        except (OSError, Error) as error:
+            self._faults.count("daemon", error)
+            return None
 
     def _kernel_log(self) -> KernelLog | None:
         try:
@@ -184,4 +216,4 @@ def _labels(container: Container) -> Labels:
 
 def _text(path: str) -> str:
     """A label's value: bytes of a name that are not UTF-8 as `\\xNN`, so that different names stay different."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+    return path if path.isascii() else os.fsencode(path).decode("utf-8", "backslashreplace")

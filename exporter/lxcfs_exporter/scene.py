@@ -46,6 +46,20 @@ class Ended(NamedTuple):
     started: float | None
 
 
+class Daemon(NamedTuple):
+    """lxcfs-py as its run directory tells of it."""
+
+    version: str
+    started: float
+    """Unix time, as those of `processes`."""
+    supervised: bool
+    processes: Mapping[str, float]
+    """When each began that runs, by its name."""
+    requests: Mapping[str, int]
+    """By operation."""
+    events: Mapping[str, int]
+
+
 class Scene(NamedTuple):
     """One moment."""
 
@@ -59,6 +73,9 @@ class Scene(NamedTuple):
     networks: Sequence[tuple[Written, Network]] = ()
     """Each namespace with the container that it is told with."""
     ended: Sequence[Ended] = ()
+    meminfo: bytes = b""
+    """The host's /proc/meminfo."""
+    daemon: Daemon | None = None
 
 
 Part = TypeVar("Part")

@@ -17,7 +17,7 @@ from lxcfs_exporter.about import Account
 from lxcfs_exporter.collectors import Collector, Need
 from lxcfs_exporter.discovery import Discovery, Found
 from lxcfs_exporter.faults import Faults
-from lxcfs_exporter.looking import Look
+from lxcfs_exporter.looking import RUN_DIR, Look
 from lxcfs_exporter.series import Family
 from lxcfs_py.cgroup.model import Part
 from lxcfs_py.errors import Error
@@ -35,11 +35,13 @@ class Scrape:
         discovery: Discovery,
         collectors: Sequence[Collector],
         now: Callable[[], float] = time.time,
+        run_dir: str = RUN_DIR,
     ) -> None:
+        """`run_dir` is lxcfs-py's."""
         self._discovery = discovery
         self._collectors = collectors
         self._faults = Faults()
-        self._look = Look(host, discovery, self._faults, now)
+        self._look = Look(host, discovery, self._faults, now, run_dir)
 
     @property
     def names(self) -> frozenset[str]:

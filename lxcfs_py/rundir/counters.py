@@ -29,7 +29,7 @@ class Counters:
         self._bytes = memoryview(mapping)
         self.words = self._bytes.cast("Q")
         """`words[N] += 1` counts number N, below NUMBERED."""
-        self._places = {name: place for place, name in enumerate(self._names())}
+        self._places = {name: place for place, name in enumerate(_names(self._bytes))}
 
     def add(self, name: str, count: int = 1) -> None:
         """Count a name; names past the table's end are counted together as "other"."""
@@ -41,8 +41,7 @@ class Counters:
 
     def read(self) -> tuple[list[int], Counter[str]]:
         """The numbered counts, and the named ones."""
-        named = Counter({name: self.words[_word(place)] for place, name in enumerate(self._names())})
-        return list(self.words[:NUMBERED]), named
+        return _parse(self._bytes)
 
     def _place(self, name: str) -> int:
         places = self._places
@@ -55,25 +54,36 @@ class Counters:
         places[name] = place
         return place
 
-    def _names(self) -> list[str]:
-        names = []
-        for start in range(NUMBERED * 8, _SIZE, _RECORD):
-            raw = bytes(self._bytes[start : start + _NAME]).rstrip(b"\0")
-            if not raw:
-                break
-            names.append(raw.decode(errors="replace"))
-        return names
+
+def _names(raw: memoryview) -> list[str]:
+    names = []
+    for start in range(NUMBERED * 8, _SIZE, _RECORD):
+        name = bytes(raw[start : start + _NAME]).rstrip(b"\0")
+        if not name:
+            break
+        names.append(name.decode(errors="replace"))
+    return names
 
 
 def _word(place: int) -> int:
     return NUMBERED + (place * _RECORD + _NAME) // 8
 
 
+def _parse(raw: memoryview) -> tuple[list[int], Counter[str]]:
+    words = raw.cast("Q")
+    named = Counter({name: words[_word(place)] for place, name in enumerate(_names(raw))})
+    return list(words[:NUMBERED]), named
+
+
 def read_all(directory: str) -> tuple[list[int], Counter[str]]:
     """The sums over all processes whose counters are in a directory."""
     numbered, named = [0] * NUMBERED, Counter[str]()
     for name in sorted(os.listdir(directory)):
-        words, names = Counters(f"{directory}/{name}").read()
+        with open(f"{directory}/{name}", "rb") as file:
+            raw = file.read(_SIZE)
+        if len(raw) < _SIZE:  # it is just being made
+            continue
+        words, names = _parse(memoryview(raw))
         numbered = [one + other for one, other in zip(numbered, words, strict=True)]
         named.update(names)
     return numbered, named

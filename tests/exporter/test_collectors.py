@@ -17,7 +17,7 @@ from prometheus_client.utils import floatToGoString
 
 from lxcfs_exporter import encoding
 from lxcfs_exporter.collectors import COLLECTORS
-from lxcfs_exporter.scene import Ended, Interface, Network, Observed, Scene
+from lxcfs_exporter.scene import Daemon, Ended, Interface, Network, Observed, Scene
 from lxcfs_exporter.series import Family, Kind, Labels, Written
 from lxcfs_py.cgroup.model import (
     Cpu,
@@ -86,6 +86,9 @@ SNMP = {"Tcp.CurrEstab": 31, "Tcp.RetransSegs": 32, "Tcp.OutSegs": 33, "Tcp.InSe
 SNMP |= {"Tcp.PassiveOpens": 36, "Tcp.AttemptFails": 37, "Tcp.EstabResets": 38, "Udp.InErrors": 39}
 SNMP |= {"Udp.RcvbufErrors": 40}
 NETWORKS = [(Written(Labels("/lxc/0", "0")), Network([INTERFACE], SNMP))]
+MEMINFO = b"MemTotal: 4096 kB\nMemFree: 9 kB\nMemAvailable: 99 kB\nSwapTotal: 512 kB\nSwapFree: 500 kB\n"
+EVENTS_OF_DAEMON = {"fallback proc/stat ENOENT": 3, "replayed": 2}
+DAEMON = Daemon("0.1.0", 50.5, True, {"worker-0": 51.25}, {"READ": 7}, EVENTS_OF_DAEMON)
 ENDED = Ended(Written(Labels("/lxc/gone", "gone")), Memory(0, None, {}, oom_kills=9), 5.0, 4.0)
 
 
@@ -93,11 +96,11 @@ def scene(*snapshots: Snapshot, started: float | None = 1_700_000_000.5) -> Scen
     observed = [
         Observed(Written(Labels(f"/lxc/{index}", str(index))), each, started) for index, each in enumerate(snapshots)
     ]
-    return Scene(observed, 1_800_000_000.25, {"8:0": "sda"}, MACHINE)
+    return Scene(observed, 1_800_000_000.25, {"8:0": "sda"}, MACHINE, meminfo=MEMINFO)
 
 
 def whole() -> Scene:
-    return scene(FULL)._replace(networks=NETWORKS)
+    return scene(FULL)._replace(networks=NETWORKS, daemon=DAEMON)
 
 
 def told(scene: Scene) -> list[Family]:
@@ -115,6 +118,13 @@ def samples(scene: Scene) -> dict[tuple[str, ...], float]:
 
 
 MACHINES: dict[tuple[str, ...], float] = {("machine_cpu_cores",): 2, ("machine_memory_bytes",): 8192}
+HOSTS_VIEW: dict[tuple[str, ...], float] = {
+    ("lxcfs_view_cpus",): 2,
+    ("lxcfs_view_memory_total_bytes",): 4096 << 10,
+    ("lxcfs_view_memory_available_bytes",): 99 << 10,
+    ("lxcfs_view_swap_total_bytes",): 512 << 10,
+    ("lxcfs_view_swap_free_bytes",): 500 << 10,
+}
 EXPECTED: dict[tuple[str, ...], float] = {
     **MACHINES,
     ("container_last_seen",): 1_800_000_000.25,
@@ -124,6 +134,18 @@ EXPECTED: dict[tuple[str, ...], float] = {
         for way, first in (("receive", 101), ("transmit", 109))
         for place, name in enumerate(("bytes", "packets", "errors", "packets_dropped"))
     },
+    ("lxcfs_view_cpus",): 2,
+    ("lxcfs_view_memory_total_bytes",): 1024,
+    ("lxcfs_view_memory_available_bytes",): 0,
+    ("lxcfs_view_swap_total_bytes",): 0,
+    ("lxcfs_view_swap_free_bytes",): 0,
+    ("lxcfs_up",): 1,
+    ("lxcfs_build_info", "0.1.0"): 1,
+    ("lxcfs_start_time_seconds",): 50.5,
+    ("lxcfs_process_start_time_seconds", "worker-0"): 51.25,
+    ("lxcfs_requests_total", "READ"): 7,
+    ("lxcfs_fallbacks_total", "ENOENT", "proc/stat"): 3,
+    ("lxcfs_events_total", "replayed"): 2,
     ("container_network_tcp_established",): 31,
     ("container_network_tcp_segments_retransmitted_total",): 32,
     ("container_network_tcp_segments_sent_total",): 33,
@@ -206,7 +228,7 @@ def test_every_sample_of_a_whole_container_is_this() -> None:
 
 
 def test_a_container_of_which_nothing_is_known_has_only_been_seen() -> None:
-    seen = {("container_last_seen",): 1_800_000_000.25, ("container_info",): 1, **MACHINES}
+    seen = {("container_last_seen",): 1_800_000_000.25, ("container_info",): 1, **MACHINES, **HOSTS_VIEW}
     assert samples(scene(EMPTY, started=None)) == seen
 
 
@@ -278,7 +300,7 @@ def test_collectors_have_names_of_their_own_and_no_family_twice() -> None:
 def test_a_containers_labels_are_in_every_sample_of_it_and_what_is_empty_is_left_out() -> None:
     whole = Labels("/kubepods/a", "k8s_a", "busybox:1", "app", "default", 'po"d')
     observed = Observed(Written(whole), FULL, 1.0, {"runtime": "cri-o", "id": "other"})
-    families_told = [each for each in told(Scene([observed], 2.0, {})) if each.name != "machine_cpu_cores"]
+    families_told = [each for each in told(Scene([observed], 2.0, {})) if not each.name.startswith("machine_")]
     for family in families.read(families_told):
         for sample in family.samples:
             assert {name: sample.labels[name] for name in whole._fields} == whole._asdict(), sample.name
@@ -345,6 +367,8 @@ def scenes() -> st.SearchStrategy[Scene]:
         st.just(MACHINE),
         networks=st.just(NETWORKS),
         ended=st.just([ENDED]),
+        meminfo=st.just(MEMINFO),
+        daemon=st.just(DAEMON),
     )
 
 
@@ -382,7 +406,7 @@ def test_every_number_is_written_as_prometheus_client_does(value: float) -> None
     assert encoding.number(value) == floatToGoString(value)
 
 
-ODD = ["ratio", "working_set", "_cpu_user_", "per_cpu", "numa", "machine_", "container_info"]
+ODD = ["ratio", "working_set", "_cpu_user_", "per_cpu", "numa", "machine_", "container_info", "lxcfs_"]
 
 
 @settings(max_examples=60, deadline=None)

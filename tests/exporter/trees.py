@@ -16,7 +16,7 @@ OTHER = "fedcba9876543210" * 4
 _PROC = {
     "proc/stat": "cpu  1 2 3\nbtime 1700000000\n",
     "proc/diskstats": "   8       0 sda 1 2 3\n 259       0 nvme0n1 1 2 3\n",
-    "proc/meminfo": "MemTotal:        2097152 kB\n",
+    "proc/meminfo": "MemTotal: 2097152 kB\nMemFree: 5 kB\nMemAvailable: 9 kB\nSwapTotal: 0 kB\nSwapFree: 0 kB\n",
     "proc/sys/vm/overcommit_ratio": "50\n",
     "sys/devices/system/cpu/online": "0-1\n",
     "sys/devices/system/cpu/possible": "0-1\n",
