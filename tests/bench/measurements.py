@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from tests.bench import cached, concurrency, crowd, footprint, kills, latency, neighbour, starts
+from tests.bench import cached, concurrency, crowd, footprint, kills, latency, neighbour, scrapes, starts
 from tests.bench.figures import PEER, Figure, Goal, Goals
 from tests.bench.stage import NATIVE, Stage
 
@@ -145,6 +145,46 @@ MEASUREMENTS = (
         starts.DOCKER,
         (("*", Goal(0.2)),),
         starts.launches,
+    ),
+    Measurement(
+        "scrape",
+        "CPU time of one scrape of the exporter",
+        "s",
+        None,
+        (("1000 containers", Goal(0.25, of="value")),),
+        scrapes.run,
+    ),
+    Measurement(
+        "scrape latency",
+        "how long that takes, p50",
+        "ms",
+        None,
+        (("1000 containers", Goal(300, of="value")), ("200 containers", Goal(60, of="value"))),
+        scrapes.run,
+    ),
+    Measurement(
+        "scrape growth",
+        "CPU time of a scrape for each container",
+        "us",
+        scrapes.FEW,
+        (("10 containers", Goal(3.0)), ("*", Goal(1.25))),
+        scrapes.run,
+    ),
+    Measurement(
+        "scrape memory",
+        "memory of the exporter",
+        "MB",
+        None,
+        (("*", Goal(60, of="value")),),
+        scrapes.run,
+    ),
+    Measurement(
+        "scrape flat",
+        "the same after many scrapes",
+        "MB",
+        scrapes.EARLY,
+        (("*", Goal(1.05)),),
+        scrapes.run,
     ),
 )
 BY_NAME = {measurement.name: measurement for measurement in MEASUREMENTS}
