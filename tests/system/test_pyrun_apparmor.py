@@ -11,7 +11,7 @@ import pytest
 
 from tests.system.pyrun_here import Pyrun, bundle, configure, leftovers, new_id
 
-pytestmark = [pytest.mark.system, pytest.mark.smoke]
+pytestmark = pytest.mark.system
 
 NAME = "lxt-confined"
 PROFILE = f"""
@@ -58,7 +58,7 @@ def profile(tmp_path: Path) -> Iterator[str]:
             subprocess.run(["umount", str(SECURITY)], check=True)
 
 
-@pytest.mark.parametrize("confined", [False, True], ids=["privileges may grow", "no new privileges"])
+@pytest.mark.parametrize("confined", [False, pytest.param(True, marks=pytest.mark.smoke)])
 def test_a_profile_is_the_commands_and_in_force(pyrun: Pyrun, tmp_path: Path, profile: str, confined: bool) -> None:
     process = {"apparmorProfile": profile, "noNewPrivileges": confined}
     script = "cat /proc/self/attr/current; cat /secret; cat /open"
