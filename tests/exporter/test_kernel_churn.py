@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import time
@@ -38,7 +39,8 @@ def resident() -> int:
 
 def test_after_much_coming_and_going_descriptors_and_memory_are_as_before(top: str) -> None:
     host = Sweep()
-    exposition = Exposition(Scrape(host, Discovery(host, Rules()), COLLECTORS), 60)
+    rules = Rules(exclude=(re.compile(rf"/(?!{top[1:]})[^/]*"),))  # who else uses the machine may come and go too
+    exposition = Exposition(Scrape(host, Discovery(host, rules), COLLECTORS), 60)
     form, made = Form(Format.OPENMETRICS, True), 0
 
     def generation() -> None:
@@ -53,11 +55,12 @@ def test_after_much_coming_and_going_descriptors_and_memory_are_as_before(top: s
     try:
         for _ in range(3):
             generation()
+        gc.collect()  # of what earlier tests left
         descriptors, before = len(os.listdir("/proc/self/fd")), resident()
         end = time.monotonic() + soak.SECONDS
         while time.monotonic() < end:
             generation()
-        assert len(os.listdir("/proc/self/fd")) == descriptors
+        assert len(os.listdir("/proc/self/fd")) <= descriptors
         assert resident() - before < MOST
     finally:
         host.close()
