@@ -37,6 +37,7 @@ def write_units(units: Path, said: Path) -> None:
     program = f"/bin/sh -c 'exec {BIN}/lxcfs-exporter $ARGS'"
     changes = {
         SERVICE: f"[Unit]\nDefaultDependencies=no\n[Service]\nExecStart=\nWorkingDirectory={os.getcwd()}\n"
+        f"BindReadOnlyPaths={os.getcwd()}\n"  # it may lie below /tmp, of which a dynamic user has one of its own
         f"StandardError=append:{said}\n"
         f"Environment='ARGS=--web.systemd-socket --cgroup.include /{BOX}'\n"
         f"ExecStart={program}\n",
