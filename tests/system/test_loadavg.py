@@ -91,6 +91,8 @@ class Watched:
     talker: Talker
     active: int
     began: float
+    asked: float
+    """When it had the first answer: the sampler began in between, and under load that may be seconds."""
 
     def check(self) -> None:
         """It is the formula's after as many intervals as have passed, or one less.
@@ -98,8 +100,8 @@ class Watched:
         Waits until who was asked sleeps: until then it is a task that runs, and is rightly counted by a sampler that
         begins meanwhile."""
         shown, now = ask(self.talker), time.clock_gettime(time.CLOCK_BOOTTIME)
-        steps = int((now - self.began) / 5)
-        wanted = [formula(self.active, count) for count in (steps - 1, steps)]
+        least, most = int((now - self.asked) / 5) - 1, int((now - self.began) / 5)
+        wanted = [formula(self.active, count) for count in range(least, most + 1)]
         assert any(close(shown, each) for each in wanted), (shown, wanted, now - self.began)
         while not sleeps(self.talker.pid):
             time.sleep(0.01)
@@ -121,7 +123,7 @@ def test_busy_and_blocked_tasks_are_averaged_as_the_kernel_does_whatever_befalls
                 talker = stack.enter_context(python(served.mount, group, f"{code}{ANSWER}answer()", *PIDNS))
                 began = time.clock_gettime(time.CLOCK_BOOTTIME)
                 assert ask(talker) == [0, 0, 0], "it begins when somebody asks"
-                watched.append(Watched(talker, active, began))
+                watched.append(Watched(talker, active, began, time.clock_gettime(time.CLOCK_BOOTTIME)))
             time.sleep(PART)
             check(watched)
             served.announced.append("event=died")
