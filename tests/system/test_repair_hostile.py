@@ -15,7 +15,7 @@ import pytest
 
 from lxcfs_py import linux
 from lxcfs_py.repair.namespaces import Namespace, Visitor
-from tests.system.dying import BROKEN, FILES, LIMITED, Box, box, dead, killed, repair, served, states, until
+from tests.system.dying import BROKEN, FILES, GROUP, LIMITED, Box, box, dead, killed, repair, served, states, until
 
 pytestmark = pytest.mark.system
 
@@ -93,6 +93,18 @@ def test_nothing_is_mounted_where_a_swapped_path_leads(tmp_path: Path) -> None:
                 assert not [found for found in container.mounts() if "decoy" in found.mount_point]
                 assert container.memory() == LIMITED
                 killed(tmp_path)
+
+
+def test_one_that_covers_its_own_keeps_no_other_from_its_files(tmp_path: Path) -> None:
+    """What a device is is asked where it is seen, however many places of another container do not show it."""
+    make = "for n in $(seq 0 9); do touch /mnt/$n; mount --bind {}/proc/stat /mnt/$n; done"
+    words = ("mount -t tmpfs t /mnt", make.format(f"{tmp_path}/mount"), "mount -t tmpfs t /mnt")
+    with dead(tmp_path) as mount, box(mount, (), *words, group=f"{GROUP}-a"), box(mount, FILES) as container:
+        killed(tmp_path)
+        with dead(tmp_path):
+            repair(tmp_path / "run")
+            assert container.memory() == LIMITED
+            killed(tmp_path)
 
 
 CUT_OFF = ("Software caused connection abort", "Input/output error")
