@@ -77,8 +77,9 @@ def _repair(run_dir: str, wanted: Wanted, mounts: Mapping[str, str]) -> None:
         host = Host(keep=0)
         started = time.monotonic()
         known = run.survey(host, wanted)
-        kept = known.seen | _devices(mounts).keys()
-        devices.write(run_dir, {device: name for device, name in wanted.names.items() if device in kept})
+        if not known.hidden:  # what was not looked at may still have them
+            kept = known.seen | _devices(mounts).keys()
+            devices.write(run_dir, {device: name for device, name in wanted.names.items() if device in kept})
         mended = [_told(each) for each in run.mend(host, wanted, known)]
         _sum_up(known, mended, time.monotonic() - started)
         status = 0
