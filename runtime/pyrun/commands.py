@@ -254,17 +254,21 @@ def update(call: Call) -> int:
     else:
         with open(name, "rb") as file:
             asked = config.update(file.read(), name)
+    schemata = _schemata(call)  # before anything is changed
     updating.update(_store(call), call.own.words[0], asked)
-    if call.own.has("--l3-cache-schema") or call.own.has("--mem-bw-schema"):
-        updating.update_rdt(_store(call), call.own.words[0], _schemata(call))
+    if schemata:
+        updating.update_rdt(_store(call), call.own.words[0], schemata)
     return 0
 
 
 def _schemata(call: Call) -> tuple[str, ...]:
+    """What the options for resctrl say; () without any."""
+    cache, bandwidth = call.own.get("--l3-cache-schema"), call.own.get("--mem-bw-schema")
+    if not cache and not bandwidth:
+        return ()
     from pyrun import rdt
 
-    options = (("l3CacheSchema", "--l3-cache-schema"), ("memBwSchema", "--mem-bw-schema"))
-    return rdt.combined(*(rdt.option(name, call.own.get(option)) for name, option in options))
+    return rdt.of_options(cache, bandwidth)
 
 
 def events(call: Call) -> int:

@@ -6,7 +6,7 @@ where a configuration has it; `resctrl` makes the groups.
 
 from __future__ import annotations
 
-from lxcfs_py.errors import SpecError
+from lxcfs_py.errors import SpecError, UsageError
 from pyrun.fields import Fields
 from pyrun.spec import IntelRdt
 
@@ -14,13 +14,16 @@ _BANDWIDTH = "MB:"
 DEFAULT = "/"
 """The group that everything is in which is in no other."""
 
+_HINT = "RESOURCE:ID=VALUE;... as in /sys/fs/resctrl/schemata, which names what this machine has"
+
 
 def read(fields: Fields) -> IntelRdt:
     """SpecError."""
     group = fields.text("closID") or ""
     if group != DEFAULT and ("/" in group or group in (".", "..") or not (group.isprintable() or not group)):
         raise SpecError(fields.at("closID"), f'"{group}" is not the name of a directory')
-    cache, bandwidth = _line(fields, "l3CacheSchema"), _line(fields, "memBwSchema")
+    cache = _lines(fields.text("l3CacheSchema") or "", fields.at("l3CacheSchema"))
+    bandwidth = _bandwidth(fields.text("memBwSchema") or "", fields.at("memBwSchema"))
     further = fields.texts("schemata")
     for index, line in enumerate(further):
         _check(line, f"{fields.at('schemata')}[{index}]")
@@ -37,18 +40,24 @@ def combined(cache: str, bandwidth: str) -> tuple[str, ...]:
     return (*lines, *([bandwidth] if bandwidth else []))
 
 
-def option(name: str, text: str) -> str:
-    """The value of one of `update`'s options."""
-    return _line(Fields({name: text}), name)
+def of_options(cache: str, bandwidth: str) -> tuple[str, ...]:
+    """Lines for the schemata file, of the options of `update`, each "" where it is left out. UsageError."""
+    try:
+        return combined(_lines(cache, "--l3-cache-schema"), _bandwidth(bandwidth, "--mem-bw-schema"))
+    except SpecError as error:
+        raise UsageError(f"update: {error.message}", error.hint) from None
 
 
-def _line(fields: Fields, name: str) -> str:
-    text = fields.text(name) or ""
-    if name == "memBwSchema" and text and (not text.startswith(_BANDWIDTH) or "\n" in text):
-        raise SpecError(fields.at(name), f'must be one line that begins with "{_BANDWIDTH}", not "{text}"')
+def _lines(text: str, where: str) -> str:
     for line in text.split("\n") if text else ():
-        _check(line, fields.at(name))
+        _check(line, where)
     return text
+
+
+def _bandwidth(text: str, where: str) -> str:
+    if text and (not text.startswith(_BANDWIDTH) or "\n" in text):
+        raise SpecError(where, f'must be one line that begins with "{_BANDWIDTH}", not "{text}"', _HINT)
+    return _lines(text, where)
 
 
 def _check(line: str, where: str) -> None:
@@ -56,4 +65,4 @@ def _check(line: str, where: str) -> None:
     resource, colon, values = line.partition(":")
     pairs = [pair.partition("=") for pair in values.split(";")]
     if not colon or not resource.strip() or not all(key.strip() and value.strip() for key, _, value in pairs):
-        raise SpecError(where, f'must be as "L3:0=f;1=f", not "{line}"')
+        raise SpecError(where, f'must be as "L3:0=f;1=f", not "{line}"', _HINT)

@@ -96,6 +96,7 @@ ERRORS = [
     (["kill", "x"], 1, "container does not exist: x", "pyrun list"),
     (["kill", "x", "NOSIG"], 1, 'kill: "NOSIG" is not a signal', "TERM or 15"),
     (["delete", "x"], 1, "container does not exist: x", "pyrun list"),
+    (["update", "--l3-cache-schema", "f", "x"], 1, 'update: --l3-cache-schema: must be as "L3:0=f', "schemata"),
     (["state", "../x"], 1, '"../x" is not a container ID', "letters"),
     (["completion", "csh"], 1, 'completion: "csh" is none of bash, zsh, fish', None),
 ]

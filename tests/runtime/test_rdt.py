@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from lxcfs_py.errors import Conflict, Error, NotFound, SpecError, Unsupported
+from lxcfs_py.errors import Conflict, Error, NotFound, SpecError, Unsupported, UsageError
 from lxcfs_py.host import Host
 from pyrun import planning, rdt, resctrl
 from pyrun.planning import Facts
@@ -179,9 +179,7 @@ def test_it_is_found_by_what_is_mounted(tmp_path: Path) -> None:
 
 
 def test_options_of_update() -> None:
-    assert rdt.combined(rdt.option("l3CacheSchema", "L3:0=f"), rdt.option("memBwSchema", "MB:0=9")) == (
-        "L3:0=f",
-        "MB:0=9",
-    )
-    with pytest.raises(SpecError, match=r"^memBwSchema: must be one line"):
-        rdt.option("memBwSchema", "L3:0=f")
+    assert rdt.of_options("L3:0=f", "MB:0=9") == ("L3:0=f", "MB:0=9")
+    with pytest.raises(UsageError, match=r"^update: --mem-bw-schema: must be one line") as caught:
+        rdt.of_options("", "L3:0=f")
+    assert "/sys/fs/resctrl/schemata" in str(caught.value.hint)
