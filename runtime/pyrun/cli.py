@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from lxcfs_py import errors
 from lxcfs_py.errors import Error, UsageError
-from pyrun import arguments, commands, criu, everyday, people
+from pyrun import arguments, commands, criu, everyday
 from pyrun.arguments import Command, Option, Parsed
 from pyrun.commands import Call
 from pyrun.everyday import DRY_RUN, HELP
@@ -324,6 +324,12 @@ def _in_runcs_form(command: str, error: BaseException, line: str) -> str:
     return f"{'' if command == 'exec' else 'pyrun '}{command} failed: {where}{line}"
 
 
+def _for_people(call: Call) -> int:
+    from pyrun import people
+
+    return people.RUN[call.general.words[0]](call)
+
+
 def _completion(call: Call) -> int:
     from pyrun import completion
 
@@ -373,12 +379,7 @@ _RUN: Mapping[str, Callable[[Call], int]] = {
     "launch": commands.launch,
     "run": commands.run,
     "exec": commands.execute,
-    "ps": people.ps,
-    "logs": people.logs,
-    "stop": people.stop,
-    "wait": people.wait,
-    "stats": people.use,
-    "top": people.processes,
+    **dict.fromkeys(("ps", "logs", "stop", "wait", "stats", "top"), _for_people),
     "create": commands.create,
     "start": commands.start,
     "features": commands.features,

@@ -1,6 +1,6 @@
 """The commands of pyrun that are for people and no engine's: their options, in the words of Docker's users.
 
-What each does is in `commands`.
+What each does is in `people`, of LAUNCH in `commands`.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ prints errors and says the exit codes."""
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from lxcfs_py.errors import Error, NotFound, UsageError
 from lxcfs_py.record import TYPE_CHECKING
@@ -158,3 +158,13 @@ def _ps(words: Sequence[str], pids: Sequence[int]) -> str:
     wanted = set(map(str, pids))
     kept = (line for line in lines if line.split()[column : column + 1] and line.split()[column] in wanted)
     return "".join(f"{line}\n" for line in (head, *kept))
+
+
+RUN: Mapping[str, Callable[[Call], int]] = {
+    "ps": ps,
+    "logs": logs,
+    "stop": stop,
+    "wait": wait,
+    "stats": use,
+    "top": processes,
+}
