@@ -3,6 +3,8 @@
 What follows an option is known by what the table calls its value: a directory, a file, an ID, one of its choices. IDs
 are asked of pyrun when they are needed, with the --root that the line has; what follows the ID of `exec`, and the
 command of `launch`, is completed as a line of its own.
+
+Not by shtab, which takes a parser of argparse: pyrun has none (see `arguments`).
 """
 
 from __future__ import annotations
@@ -83,6 +85,10 @@ _pyrun_place() {{
         :*) echo '{" ".join(command.name for command in commands)}' ;;
 {places}    esac
 }}
+{_BASH}"""
+
+
+_BASH = f"""\
 _pyrun() {{
     local current=${{COMP_WORDS[COMP_CWORD]}} previous=${{COMP_WORDS[COMP_CWORD-1]}} command= place=0 kind= word index
     local -a root=()
@@ -125,6 +131,7 @@ _pyrun() {{
 }}
 complete -F _pyrun pyrun
 """
+"""What is the same whatever the commands are."""
 
 
 def _bash_value(value: str | tuple[str, ...]) -> str:
