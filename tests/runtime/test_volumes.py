@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,13 @@ def test_a_relative_source_is_the_callers(tmp_path: Path, monkeypatch: pytest.Mo
     assert volumes.mount("sub/../sub:/data")["source"] == str(tmp_path / "sub")
 
 
+def refuse(read: Callable[[str], object], text: str, said: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        read(text)
+    assert said in caught.value.message
+    assert caught.value.hint
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -56,10 +64,7 @@ def test_a_relative_source_is_the_callers(tmp_path: Path, monkeypatch: pytest.Mo
     ],
 )
 def test_what_is_no_volume_is_refused(text: str, said: str) -> None:
-    with pytest.raises(UsageError) as caught:
-        volumes.mount(text)
-    assert said in caught.value.message
-    assert caught.value.hint
+    refuse(volumes.mount, text, said)
 
 
 @pytest.mark.parametrize(
@@ -91,7 +96,4 @@ def test_a_device_is_as_it_is_on_the_host(text: str, path: str, access: str) -> 
     ],
 )
 def test_what_is_no_device_is_refused(text: str, said: str) -> None:
-    with pytest.raises(UsageError) as caught:
-        volumes.device(text)
-    assert said in caught.value.message
-    assert caught.value.hint
+    refuse(volumes.device, text, said)
