@@ -44,8 +44,8 @@ if TYPE_CHECKING:
 
 _KINDS = tuple(hooks.KINDS)
 
-_PATIENCE = 10_000
-"""Milliseconds for a process that was killed to be gone."""
+_PATIENCE = 10
+"""Seconds for a process that was killed to be gone."""
 
 FILTERS = ".seccomp"
 """Where compiled filters are kept, in the state root; no container's ID begins with a dot."""
@@ -493,16 +493,10 @@ def _loaded_or_made_up(entry: Entry) -> State | None:
 
 def _signal(recorded: State, number: int) -> bool:
     """Send a signal to a container's init; False where that process is not there any more."""
-    if not recorded.pid:
+    pidfd = pidfd_of(recorded)
+    if pidfd is None:
         return False
     try:
-        pidfd = os.pidfd_open(recorded.pid)
-    except ProcessLookupError:
-        return False
-    try:
-        found = process(recorded.pid)
-        if found is None or found.start_time != recorded.start_time:
-            return False
         signal.pidfd_send_signal(pidfd, number)
     except ProcessLookupError:
         return False
@@ -513,16 +507,32 @@ def _signal(recorded: State, number: int) -> bool:
 
 def _await_end(recorded: State) -> None:
     """Of an init that was killed and in whose cgroup nobody would wait for it; of one in state D in vain."""
+    pidfd = pidfd_of(recorded)
+    if pidfd is not None:
+        ends(pidfd, _PATIENCE)
+        os.close(pidfd)
+
+
+def pidfd_of(recorded: State) -> int | None:
+    """Of a container's init; None where there is none yet, or none any more."""
+    if not recorded.pid:
+        return None
     try:
         pidfd = os.pidfd_open(recorded.pid)
     except ProcessLookupError:
-        return
-    poll = select.poll()
-    poll.register(pidfd, select.POLLIN)
+        return None
     found = process(recorded.pid)
     if found is not None and found.start_time == recorded.start_time:
-        poll.poll(_PATIENCE)
+        return pidfd
     os.close(pidfd)
+    return None
+
+
+def ends(pidfd: int, patience: float | None) -> bool:
+    """Whether a process ends within so many seconds; None is for ever."""
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(None if patience is None else patience * 1000))
 
 
 def as_told(recorded: State, status: str) -> dict[str, Any]:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import select
 
 from lxcfs_py.bare import signal
 from lxcfs_py.errors import Conflict, NotFound
 from pyrun import container, foreground
-from pyrun.store import Store, process
+from pyrun.store import Store
 
 
 def stop(store: Store, container_id: str, number: int, patience: float) -> None:
@@ -21,18 +20,14 @@ def stop(store: Store, container_id: str, number: int, patience: float) -> None:
     recorded = entry.load()
     if recorded is None or not recorded.pid:
         raise Conflict(f"container {container_id} has not been made", f"pyrun delete --force {container_id}")
-    try:
-        pidfd = os.pidfd_open(recorded.pid)
-    except ProcessLookupError:
-        pidfd = -1
-    found = process(recorded.pid)
-    if pidfd >= 0 and found is not None and found.start_time == recorded.start_time and found.state not in "ZX":
-        first = number if foreground.has_disposition(recorded.pid, number) else signal.SIGKILL
-        _end(store, container_id, pidfd, first)
-        if not _ends(pidfd, patience):
-            _end(store, container_id, pidfd, signal.SIGKILL)
-            _ends(pidfd, None)
-    if pidfd >= 0:
+    pidfd = container.pidfd_of(recorded)
+    if pidfd is not None:
+        if entry.status(recorded) != "stopped":
+            first = number if foreground.has_disposition(recorded.pid, number) else signal.SIGKILL
+            _end(store, container_id, pidfd, first)
+            if not container.ends(pidfd, patience):
+                _end(store, container_id, pidfd, signal.SIGKILL)
+                container.ends(pidfd, None)
         os.close(pidfd)
     entry.await_watcher()
 
@@ -41,14 +36,8 @@ def _end(store: Store, container_id: str, pidfd: int, number: int) -> None:
     try:
         container.kill(store, container_id, number)
     except (Conflict, NotFound):
-        if not _ends(pidfd, 0):
+        if not container.ends(pidfd, 0):
             raise
-
-
-def _ends(pidfd: int, patience: float | None) -> bool:
-    poll = select.poll()
-    poll.register(pidfd, select.POLLIN)
-    return bool(poll.poll(None if patience is None else patience * 1000))
 
 
 def wait(store: Store, container_id: str) -> int:

@@ -23,7 +23,6 @@ it goes with the object. Nothing else is kept of the calls.
 from __future__ import annotations
 
 import os
-import select
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import IO, Any
@@ -345,16 +344,10 @@ def _memory_file(process: Mapping[str, Any]) -> int:
 
 def _ends(recorded: State, timeout: float | None) -> bool:
     """Whether the init of a record ends within so many seconds."""
-    try:
-        pidfd = os.pidfd_open(recorded.pid)
-    except (ProcessLookupError, OSError):
+    pidfd = container.pidfd_of(recorded)
+    if pidfd is None:
         return True
     try:
-        found = store.process(recorded.pid)
-        if found is None or found.start_time != recorded.start_time:
-            return True
-        poll = select.poll()
-        poll.register(pidfd, select.POLLIN)
-        return bool(poll.poll(None if timeout is None else timeout * 1000))
+        return container.ends(pidfd, timeout)
     finally:
         os.close(pidfd)
