@@ -53,7 +53,8 @@ MEMORY_MODES = {
 _WITHOUT_NODES = ("MPOL_DEFAULT", "MPOL_LOCAL")
 _WITH_NODES = ("MPOL_BIND", "MPOL_INTERLEAVE", "MPOL_PREFERRED_MANY", "MPOL_WEIGHTED_INTERLEAVE")
 
-_MODULES = {"apparmor": "AppArmor", "selinux": "SELinux"}
+MODULES = {"apparmor": "AppArmor", "selinux": "SELinux"}
+"""What people call them."""
 
 MEMORY_FLAGS = {"MPOL_F_NUMA_BALANCING": 1 << 13, "MPOL_F_RELATIVE_NODES": 1 << 14, "MPOL_F_STATIC_NODES": 1 << 15}
 
@@ -116,7 +117,7 @@ class Label(NamedTuple):
     text: str
 
     def describe(self) -> str:
-        return f"be {self.text} to {_MODULES[self.module]} from the command on"
+        return f"be {self.text} to {MODULES[self.module]} from the command on"
 
 
 Attribute = Scheduler | IoPriority | Personality | MemoryPolicy | Label

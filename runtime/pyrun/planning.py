@@ -22,7 +22,7 @@ from lxcfs_py.cgroup import keys
 from lxcfs_py.errors import SpecError, Unsupported
 from lxcfs_py.record import NamedTuple
 from pyrun import capabilities, devices, ids, options, plan, resources, seccomp
-from pyrun.attributes import LABELS, IoPriority, Label, Scheduler
+from pyrun.attributes import LABELS, MODULES, IoPriority, Label, Scheduler
 from pyrun.fields import unsupported
 from pyrun.ids import Maps
 from pyrun.spec import Capabilities, Hook, Linux, Mount, Namespace, Process, Seccomp, Spec
@@ -239,9 +239,8 @@ def check_labels(spec: Spec, modules: tuple[str, ...]) -> None:
     """Unsupported where a label would not be in force: its module is not among those of this kernel."""
     for where, module in labelled(spec).items():
         if module not in modules:
-            name = {"apparmor": "AppArmor", "selinux": "SELinux"}[module]
             hint = "take it out of config.json, or boot a kernel that has it"
-            raise Unsupported(f"{where}: {name} is not enabled on this machine", hint)
+            raise Unsupported(f"{where}: {MODULES[module]} is not enabled on this machine", hint)
 
 
 def tells_lxcfs(spec: Spec) -> bool:
