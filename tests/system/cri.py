@@ -41,7 +41,10 @@ def call(path: Path, method: str, request: bytes = b"") -> Message:
         sock.sendall(connection.data_to_send())
         body, status = b"", {}
         while "grpc-status" not in status:
-            for event in connection.receive_data(sock.recv(65536)):
+            received = sock.recv(65536)
+            if not received:
+                raise Refused(method, "the connection ended before the answer")
+            for event in connection.receive_data(received):
                 if isinstance(event, h2.events.DataReceived):
                     body += event.data
                 elif isinstance(event, h2.events.ResponseReceived | h2.events.TrailersReceived):
