@@ -72,8 +72,11 @@ class Settings:
     def _load(self) -> InForce:
         if self.path is None:
             return InForce(WebConfig(), None)
-        with open(self.path, "rb") as file:
-            text = file.read(_MOST_BYTES + 1)
+        try:
+            with open(self.path, "rb") as file:
+                text = file.read(_MOST_BYTES + 1)
+        except OSError as error:
+            raise Error(describe(error)[0], "--web.config.file takes a file that this user can read") from error
         if len(text) > _MOST_BYTES:
             raise Error(f"{self.path}: larger than {_MOST_BYTES >> 20} MiB")
         config = webconfig.parse(self.path, text)

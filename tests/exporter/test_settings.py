@@ -45,8 +45,9 @@ def test_a_file_that_is_wrong_at_the_start_is_an_error(path: Path) -> None:
     with pytest.raises(Error, match="larger than 1 MiB"):
         Settings(str(path))
     path.unlink()
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(Error, match=f"{path}: no such file") as caught:
         Settings(str(path))
+    assert "--web.config.file" in (caught.value.hint or "")
 
 
 def test_a_change_counts_from_the_next_question_on(path: Path) -> None:
