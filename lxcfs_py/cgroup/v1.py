@@ -171,13 +171,19 @@ def _effective(host: Host, path: str) -> tuple[int, ...] | None:
         return None
 
 
+_NO_DEVICE = b"Total 0\n"
+"""What a blkio file says of who used no device by its policy, and of everybody where no device has that policy."""
+
+
 def io(host: Host, own: str) -> Mapping[str, Io]:
     """blkio: the throttling layer sees every request; where BFQ has more (it counts from its own start), BFQ's."""
     found: Mapping[str, Io] = {}
     for policy in ("throttle", "bfq"):
         size = host.optional(f"{own}/blkio.{policy}.io_service_bytes_recursive")
+        if size is None or size == _NO_DEVICE:
+            continue
         count = host.optional(f"{own}/blkio.{policy}.io_serviced_recursive")
-        if size is not None and count is not None:
+        if count is not None:
             mine = _operations(size, count, f"{own}/blkio.{policy}")
             found = _greater(found, mine) if found else mine
     return found
