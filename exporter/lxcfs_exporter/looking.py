@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
+from typing import NamedTuple
 
 from lxcfs_exporter import firsts, network
 from lxcfs_exporter.collectors import Need
@@ -41,7 +42,17 @@ _TOGETHER = {
 RUN_DIR = "/run/lxcfs-py"
 """Of lxcfs-py, where nothing else is said."""
 _BUILT_IN = Policy()
+_IRQ_PRESSURE = "proc/pressure/irq"
+"""The machine's own, without which no cgroup has any: few kernels account interrupts."""
 _NO_HUGE_PAGES = b"\nHugetlb:               0 kB\n"
+
+
+class _Told(NamedTuple):
+    """What is said of a container for as long as its identity stays the same."""
+
+    identity: Identity
+    labels: Written
+    info: Mapping[str, str]
 
 
 class Look:
@@ -63,8 +74,7 @@ class Look:
         self._tombstones = Tombstones(self._victim)
         self._log = self._kernel_log()
         self._served = Served(host, run_dir)
-        self._written: dict[Labels, Written] = {}
-        self._infos: dict[str, tuple[Identity, Mapping[str, str]]] = {}
+        self._told: dict[str, _Told] = {}
 
     @property
     def kills(self) -> int | None:
@@ -78,6 +88,8 @@ class Look:
             meminfo = self._host.read("proc/meminfo")
             if _NO_HUGE_PAGES in meminfo:  # then nobody can have any
                 parts -= {Part.HUGETLB}
+            if not self._host.exists(_IRQ_PRESSURE):
+                parts -= {Part.IRQ_PRESSURE}
         except (OSError, Error) as error:
             self._faults.count("discovery", error)
             return Scene((), self._now(), {})
@@ -106,26 +118,19 @@ class Look:
         first_ones: Mapping[str, First],
         policies: Mapping[str, Policy],
     ) -> list[tuple[Container, Observed]]:
-        known, self._written = self._written, {}
+        known, self._told = self._told, {}
         observed = []
         for container in containers:
             snapshot = self._read(container, parts, machine, policies.get(container.id, _BUILT_IN))
             if snapshot is not None:
-                labels = _labels(container)
-                written = self._written[labels] = known.get(labels) or Written(labels)
+                told = known.get(container.id)
+                if told is None or told.identity is not container.identity:
+                    told = _told(container)
+                self._told[container.id] = told
                 first = first_ones.get(container.id)
                 started = None if first is None else first.started
-                observed.append((container, Observed(written, snapshot, started, self._info(container))))
-        self._infos = {each.id: self._infos[each.id] for each in containers if each.id in self._infos}
+                observed.append((container, Observed(told.labels, snapshot, started, told.info)))
         return observed
-
-    def _info(self, container: Container) -> Mapping[str, str]:
-        """Made once for each identity: labels may be many."""
-        known, info = self._infos.get(container.id, (None, {}))
-        if known is not container.identity:
-            info = {name: _text(value) for name, value in container.identity.info().items()}
-            self._infos[container.id] = container.identity, info
-        return info
 
     def _first_processes(self, containers: Sequence[Container], machine: Machine) -> dict[str, First]:
         try:
@@ -208,10 +213,11 @@ class Look:
         return None if found is None else Labels(*map(_text, found))
 
 
-def _labels(container: Container) -> Labels:
+def _told(container: Container) -> _Told:
     known = container.identity
     names = (known.name, known.image, known.container, known.namespace, known.pod)
-    return Labels(*map(_text, (container.id, *names)))
+    labels = Labels(*map(_text, (container.id, *names)))
+    return _Told(known, Written(labels), {name: _text(value) for name, value in known.info().items()})
 
 
 def _text(path: str) -> str:

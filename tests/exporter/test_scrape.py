@@ -51,6 +51,12 @@ def test_a_v2_container_is_whole(tmp_path: Path) -> None:
     assert set(values(families, "lxcfs_exporter_collector_success").values()) == {1}
 
 
+def test_pressure_of_interrupts_is_told_where_the_machine_accounts_them(tmp_path: Path) -> None:
+    text = "full avg10=0.00 avg60=0.00 avg300=0.00 total=500000\n"
+    trees.write(trees.v2(tmp_path, "/lxc/a"), {f"{V2}/lxc/a/irq.pressure": text, "proc/pressure/irq": text})
+    assert values(scraped(tmp_path), "container_pressure_irq_stalled_seconds_total") == {"/lxc/a": 0.5}
+
+
 def test_every_sample_has_the_names_of_the_pod_and_one_has_its_labels(tmp_path: Path) -> None:
     trees.v2(tmp_path, "/lxc/a", f"/kubepods/pod12-34/{trees.ID}")
     said = {"container-type": "container", "container-name": "nginx", "sandbox-name": "web-1", "image-name": "nginx:1"}
